@@ -1,0 +1,1 @@
+"""The words every other layer uses: dtypes, dims, types, source locations, errors, options, remarks."""

@@ -1,0 +1,35 @@
+"""What can a user choose about a compilation?  One frozen object, part of every cache key by construction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from .errors import LaminaError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices for one compilation; every field is part of the cache key.
+
+    target        machine to compile for: "host", or a name of `lamina.targets()` such as "x86-64-v3"
+    max_memory    bytes that the arena may take; None is no limit. A contract: a plan that fits, or BudgetError
+    fuse          False keeps every operator in a kernel of its own (for looking and bisecting)
+    check         "none", "each": run every level's interpreter after every pass and name the first that changes a number
+    dump          folder into which every stage is written, or None
+    """
+
+    target: str = "host"
+    max_memory: int | None = None
+    fuse: bool = True
+    check: str = "none"
+    dump: str | None = None
+
+    def __post_init__(self):
+        if self.check not in ("none", "each"):
+            raise LaminaError(f"Options.check is {self.check!r}", hint='it is "none" or "each"')
+        if self.max_memory is not None and self.max_memory < 0:
+            raise LaminaError(f"Options.max_memory is {self.max_memory}", hint="give bytes, or None for no limit")
+
+    def key(self) -> str:
+        """The text that stands for these options in cache keys (`dump` changes no code and is left out)."""
+        return ";".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "dump")

@@ -1,0 +1,1 @@
+"""Graph: the pure, immutable, typed representation of a model."""

@@ -1,0 +1,141 @@
+"""What must an operator know of itself?  The contract of every op, the registry of them, and what tests try them on.
+
+An op is a frozen dataclass: its fields are its attributes, its methods are all that the system knows of it. Adding one
+means writing one class in one file of this folder; `tests/ops` runs every registered op through every suite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Callable, Mapping, Sequence
+
+import numpy as np
+
+from ..core.dims import Dim, DimExpr, evaluate
+from ..core.dtypes import DType
+from ..core.errors import DTypeError, ShapeError
+from ..core.types import TensorType
+
+REGISTRY: dict[str, type["Op"]] = {}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One trial of an op: `op` applied to `arrays`. `tolerance` is relative to the largest finite magnitude of the
+    result, for floats; None takes the dtype's default. `grad` says whether its derivative is tried there."""
+
+    op: "Op"
+    arrays: tuple[np.ndarray, ...]
+    tolerance: float | None = None
+    grad: bool = True
+
+
+class Op:
+    """Base of every operator. Subclasses are frozen dataclasses; their class name in snake case is their IR name."""
+
+    #: True where every result element depends on the operand elements at one index only, and `element` tells how.
+    is_pointwise = False
+    #: True where the result holds the operand's elements, rearranged or repeated (`element` tells from where).
+    is_view = False
+
+    #: True where the result may be much larger than the operands at no cost while it stays an index map: never folded.
+    expands = False
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if not abstract:
+            cls.name = _snake(cls.__name__)
+            REGISTRY[cls.name] = cls
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        """The result types for these operand types; ShapeError or DTypeError where they do not fit."""
+        raise NotImplementedError
+
+    def reference(self, *arrays: np.ndarray):
+        """The results in NumPy, written apart from the lowering: one array, or a tuple where there are several."""
+        raise NotImplementedError
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """`reference` with results in the inferred dtypes, always a tuple. 16-bit floats compute in float32."""
+        types = tuple(TensorType(tuple(a.shape), _dtype_of(a)) for a in arrays)
+        expected = self.infer(*types)
+        if any(t.dtype.compute != t.dtype for t in types) and not self.is_view:
+            arrays = tuple(a.astype(np.float32) if t.dtype.compute != t.dtype else a for a, t in zip(arrays, types))
+        out = self.reference(*arrays)
+        out = out if isinstance(out, tuple) else (out,)
+        return tuple(np.asarray(a).astype(t.dtype.numpy, copy=False).reshape(t.shape) for a, t in zip(out, expected))
+
+    def element(self, operands: Sequence[Callable], index: tuple, types: Sequence[TensorType], result: TensorType):
+        """The Kernel expression of the result's element at `index`.
+
+        `operands[i](index)` is the expression of operand i's element (16-bit floats already widened to float32); `types`
+        are the operand types. Pointwise and view ops have it; it is what fusion splices into loops.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def samples(cls) -> list[Sample]:
+        """The trials of this op, edge cases included: sizes 0, 1, primes, NaN, infinities, every dtype that makes sense."""
+        raise NotImplementedError
+
+    def flops(self, *types: TensorType) -> Dim:
+        """Floating-point operations for these operands (one for each result element unless the op knows better)."""
+        return sum((t.size for t in self.infer(*types)), 0)
+
+    def at_extents(self, extents: Mapping[str, int]) -> "Op":
+        """This op with the symbolic dims in its fields replaced by their extents."""
+        changed = {}
+        for f in fields(self) if is_dataclass(self) else ():
+            old = getattr(self, f.name)
+            new = _at_extents(old, extents)
+            if new is not old:
+                changed[f.name] = new
+        return replace(self, **changed) if changed else self
+
+    def attributes(self) -> dict[str, Any]:
+        """The op's fields by name, as its text shows them."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} if is_dataclass(self) else {}
+
+
+def _snake(name: str) -> str:
+    out = []
+    for i, ch in enumerate(name):
+        if ch.isupper() and i and not name[i - 1].isupper():
+            out.append("_")
+        out.append(ch.lower())
+    return "".join(out)
+
+
+def _at_extents(value, extents):
+    if isinstance(value, DimExpr):
+        return evaluate(value, extents)
+    if isinstance(value, tuple):
+        new = tuple(_at_extents(v, extents) for v in value)
+        return new if any(n is not v for n, v in zip(new, value)) else value
+    return value
+
+
+def _dtype_of(array: np.ndarray) -> DType:
+    from ..core.dtypes import as_dtype
+    return as_dtype(array.dtype)
+
+
+def require_same_shape(op: Op, *types: TensorType) -> tuple[Dim, ...]:
+    """The one shape of all operands, or a ShapeError that shows their types."""
+    if any(t.shape != types[0].shape for t in types):
+        raise ShapeError(f"{op.name} takes operands of one shape, got {', '.join(map(str, types))}")
+    return types[0].shape
+
+
+def require_same_dtype(op: Op, *types: TensorType) -> DType:
+    """The one dtype of all operands, or a DTypeError that shows their types."""
+    if any(t.dtype != types[0].dtype for t in types):
+        raise DTypeError(f"{op.name} takes operands of one dtype, got {', '.join(map(str, types))}")
+    return types[0].dtype
+
+
+def require_axis(op: Op, axis: int, rank: int) -> int:
+    """`axis` itself where 0 <= axis < rank, else a ShapeError."""
+    if not 0 <= axis < rank:
+        raise ShapeError(f"{op.name}: axis {axis} of a tensor of rank {rank}")
+    return axis
