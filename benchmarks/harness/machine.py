@@ -57,7 +57,7 @@ def _read_caches() -> dict[str, str]:
     caches = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
-        caches[f"L{level}{ {'Data': 'd', 'Instruction': 'i'}.get(kind, '')}".replace(" ", "")] = size
+        caches[f"L{level}" + {"Data": "d", "Instruction": "i"}.get(kind, "")] = size
     return caches
 
 

@@ -1,0 +1,22 @@
+"""How fast do single kernels run, against the peers, and what share of the machine do they reach?
+
+    python benchmarks/kernels.py --zoo DIR --zoo-source DIR --kernels gemm_1024,softmax_512x3072 --threads 1
+
+Every kernel is an ONNX file of one or a few nodes. Prints milliseconds, ratios, and GFLOP/s or GB/s per contender.
+"""
+
+from harness.options import add_timing_options, make_parser
+from harness.report import rate_table
+from harness.timing import run_timing
+from harness.workloads import KERNELS
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = make_parser("time single kernels, lamina and its peers interleaved", "kernels")
+    add_timing_options(parser)
+    run_timing("kernels", parser.parse_args(), list(KERNELS), with_overhead=False, extra_table=rate_table)
+
+
+if __name__ == "__main__":
+    main()
