@@ -1,0 +1,187 @@
+"""Where does each instruction go?  Frames for loop levels, hoisting while emitting, registers as SSA values.
+
+No LLVM pass pipeline runs afterwards, so what passes would do for kernels is done here: an expression is emitted at the
+outermost loop level where its inputs exist, equal expression objects are emitted once, and register buffers become
+SSA values with phis at loops.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ...core.dtypes import DType, int64
+from ...kernel.ir import Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
+from .values import Val
+
+
+@dataclass
+class Frame:
+    """One loop level (or branch): its lines, the label of the block they end in, what was computed at this level."""
+
+    kind: str  # "function", "loop" or "if"
+    label: str
+    lines: list[str] = field(default_factory=list)
+    memo: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VectorLoop:
+    """The innermost vector loop that is being emitted: its variable, lanes, and the mask of the last, partial vector."""
+
+    var: Var
+    width: int
+    mask: Val | None = None
+
+
+class Emitter:
+    """The state of one LLVM function under construction."""
+
+    def __init__(self, target, written: frozenset[int]):
+        self.target = target
+        self.written = written  # ids of buffers that this kernel stores to
+        self.frames = [Frame("function", "entry")]
+        self.bindings: dict[str, Val] = {}
+        self.definitions: dict[str, Expr] = {}
+        self.version: dict[str, int] = {}
+        self.pointers: dict[int, Val] = {}
+        self.slots: dict[int, dict[int, Val]] = {}
+        self.partials: dict[int, dict] = {}  # accumulators of a vector loop: buffer -> offset -> lanes
+        self.vector: VectorLoop | None = None
+        self.varying: set[str] = set()
+        self.declarations: set[str] = set()
+        self.allocas: list[str] = []
+        self.instance = 0
+        self._counter = 0
+        self._versions = 0
+        self._free: dict[int, tuple[Expr, frozenset[str], bool]] = {}
+
+    # ---- lines ---------------------------------------------------------------------------------------------------
+    @property
+    def level(self) -> int:
+        return len(self.frames) - 1
+
+    def fresh(self, prefix: str = "v") -> str:
+        self._counter += 1
+        return f"{prefix}{self._counter}"
+
+    def line(self, text: str, level: int | None = None) -> None:
+        self.frames[self.level if level is None else level].lines.append(text)
+
+    def value(self, text: str, dtype: DType, lanes: int, level: int) -> Val:
+        name = "%" + self.fresh()
+        self.line(f"  {name} = {text}", level)
+        return Val(name, dtype, lanes, level)
+
+    def call(self, name: str, result: str, arguments: str) -> str:
+        """The text of a call of the intrinsic `name`; it is declared and checked against the target's allow-list."""
+        self.target.require_intrinsic(name)
+        types = ", ".join(_argument_types(arguments))
+        self.declarations.add(f"declare {result} @{name}({types})")
+        return f"call {result} @{name}({arguments})"
+
+    # ---- variables -------------------------------------------------------------------------------------------------
+    def bind(self, var: Var, value: Val, definition: Expr | None = None, varies: bool = False) -> None:
+        self._versions += 1
+        self.version[var.name] = self._versions
+        self.bindings[var.name] = value
+        if definition is not None:
+            self.definitions[var.name] = definition
+        else:
+            self.definitions.pop(var.name, None)
+        (self.varying.add if varies else self.varying.discard)(var.name)
+
+    def free(self, expr: Expr) -> tuple[frozenset[str], bool]:
+        """The variables in `expr`, and whether it reads memory or registers that may change."""
+        known = self._free.get(id(expr))
+        if known is not None:
+            return known[1], known[2]
+        names: frozenset[str] = frozenset()
+        reads = False
+        if isinstance(expr, Var):
+            names = frozenset((expr.name,))
+        else:
+            for child in children(expr):
+                more, child_reads = self.free(child)
+                names |= more
+                reads |= child_reads
+            if isinstance(expr, Load):
+                reads |= expr.buffer.space == "register" or id(expr.buffer) in self.written
+        self._free[id(expr)] = (expr, names, reads)
+        return names, reads
+
+    def varies(self, expr: Expr) -> bool:
+        """Whether `expr` differs from lane to lane in the current vector loop."""
+        if self.vector is None:
+            return False
+        names, _ = self.free(expr)
+        return bool(names & self.varying) or self._reads_lanes(expr)
+
+    def _reads_lanes(self, expr: Expr) -> bool:
+        if isinstance(expr, Load) and expr.buffer.space == "register":
+            return any(v.lanes > 1 for v in self.slots[id(expr.buffer)].values())
+        names, reads = self.free(expr)
+        return reads and any(self._reads_lanes(c) for c in children(expr))
+
+    def memo_key(self, expr: Expr, lane_zero: bool):
+        names, reads = self.free(expr)
+        if reads:
+            return None
+        instance = self.instance if (names & self.varying) else 0
+        return (id(expr), lane_zero, instance, *(self.version.get(n, 0) for n in sorted(names)))
+
+    def remembered(self, key) -> Val | None:
+        for frame in self.frames:
+            found = frame.memo.get(key)
+            if found is not None:
+                return found[0]
+        return None
+
+    def remember(self, key, value: Val, expr: Expr) -> None:
+        # Inside a branch, what was emitted at the branch's own level does not dominate what follows it; frames are popped with it.
+        self.frames[min(value.level, self.level)].memo[key] = (value, expr)
+
+    # ---- affine structure --------------------------------------------------------------------------------------------
+    def coefficient(self, expr: Expr) -> int | None:
+        """d expr / d lane for an int64 expression in the current vector loop; None where it is not affine."""
+        if not self.varies(expr):
+            return 0
+        if isinstance(expr, Var):
+            if expr.name == self.vector.var.name:
+                return 1
+            definition = self.definitions.get(expr.name)
+            return None if definition is None else self.coefficient(definition)
+        if isinstance(expr, Binary):
+            if expr.op in ("add", "sub"):
+                a, b = self.coefficient(expr.x), self.coefficient(expr.y)
+                return None if a is None or b is None else (a + b if expr.op == "add" else a - b)
+            if expr.op == "mul":
+                for x, y in ((expr.x, expr.y), (expr.y, expr.x)):
+                    if isinstance(y, Const):
+                        a = self.coefficient(x)
+                        return None if a is None else a * y.value
+        return None
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """The direct operands of an expression."""
+    if isinstance(expr, Load):
+        return expr.index
+    if isinstance(expr, (Unary, Cast, Bitcast)):
+        return (expr.x,)
+    if isinstance(expr, (Binary, Compare)):
+        return (expr.x, expr.y)
+    if isinstance(expr, Select):
+        return (expr.condition, expr.x, expr.y)
+    if isinstance(expr, Fma):
+        return (expr.x, expr.y, expr.z)
+    return ()
+
+
+def _argument_types(arguments: str) -> list[str]:
+    """The types of "type value, type value" (vector types hold no comma)."""
+    types = []
+    for argument in arguments.split(", "):
+        argument = argument.strip()
+        end = argument.index(">") + 1 if argument.startswith("<") else argument.index(" ")
+        types.append(argument[:end])
+    return types
