@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..core.dims import Dim, DimExpr, evaluate
+from ..core.dims import Dim, DimExpr, FloorDiv, bounds, evaluate
 from ..core.dtypes import DType
 from ..core.errors import DTypeError, ShapeError
 from ..core.types import TensorType
@@ -37,12 +37,15 @@ class Op:
     is_pointwise = False
     #: True where the result holds the operand's elements, rearranged or repeated (`element` tells from where).
     is_view = False
+    #: True where `element` exists: pointwise and view ops have it, and those ops that look elements up.
+    has_element = False
 
     #: True where the result may be much larger than the operands at no cost while it stays an index map: never folded.
     expands = False
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs):
         super().__init_subclass__(**kwargs)
+        cls.has_element = cls.has_element or cls.is_pointwise or cls.is_view
         if not abstract:
             cls.name = _snake(cls.__name__)
             REGISTRY[cls.name] = cls
@@ -69,7 +72,7 @@ class Op:
         """The Kernel expression of the result's element at `index`.
 
         `operands[i](index)` is the expression of operand i's element (16-bit floats already widened to float32); `types`
-        are the operand types. Pointwise and view ops have it; it is what fusion splices into loops.
+        are the operand types. It is what fusion splices into loops. Expressions may share parts: they are a DAG.
         """
         raise NotImplementedError
 
@@ -139,3 +142,40 @@ def require_axis(op: Op, axis: int, rank: int) -> int:
     if not 0 <= axis < rank:
         raise ShapeError(f"{op.name}: axis {axis} of a tensor of rank {rank}")
     return axis
+
+
+def shape_error(op: Op, what: str, *types: TensorType, hint: str | None = None) -> ShapeError:
+    """A ShapeError that says `what` is wrong and shows the operand types."""
+    return ShapeError(f"{op.name}: {what}; operands are {', '.join(map(str, types))}", hint=hint)
+
+
+def dtype_error(op: Op, what: str, *types: TensorType, hint: str | None = None) -> DTypeError:
+    """A DTypeError that says `what` is wrong and shows the operand types."""
+    return DTypeError(f"{op.name}: {what}; operands are {', '.join(map(str, types))}", hint=hint)
+
+
+def require_operands(op: Op, count: int, *types: TensorType) -> None:
+    """A ShapeError unless there are `count` operands."""
+    if len(types) != count:
+        raise shape_error(op, f"takes {count} operands, got {len(types)}", *types)
+
+
+def is_nonnegative(d: Dim) -> bool:
+    """Whether the facts prove d >= 0.
+
+    Interval arithmetic first; then with floor divisions bounded by their fractions, (n - q + 1)/q <= n // q <= n/q,
+    so that a term and its own quotient can cancel: s - 1 - s // 2 for s >= 1.
+    """
+    if bounds(d)[0] >= 0:
+        return True
+    scale = 1
+    while isinstance(d, DimExpr):
+        quotient = next(((m[0], c) for m, c in d.terms if len(m) == 1 and isinstance(m[0], FloorDiv)), None)
+        if quotient is None:
+            break
+        atom, c = quotient
+        q = atom.denominator
+        rest = d - DimExpr((((atom,), c),))
+        d = rest * q + c * (atom.numerator if c < 0 else atom.numerator - (q - 1))
+        scale *= q
+    return bounds(d)[0] > -scale

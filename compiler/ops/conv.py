@@ -1,0 +1,97 @@
+"""Convolution in any number of spatial axes from 1 to 3, channels last: strided, padded, dilated, grouped, transposed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ..core.dims import divide_exactly, product
+from ..core.types import TensorType
+from .op import Op, Sample, dtype_error, require_operands, require_same_dtype, shape_error
+from .sample_arrays import draw
+from .window import padded, sliding_extents, taps
+
+
+@dataclass(frozen=True)
+class Conv(Op):
+    """x [N, *spatial, C] * w [*kernel, C // groups, O] -> [N, *out, O]; the kernel is not flipped.
+
+    out = (spread + low + high - ((kernel - 1) * dilation + 1)) // stride + 1, where input_dilation d puts d - 1 zeros between
+    neighbours of x: spread = (spatial - 1) * d + 1. The gradient by x, and transposed convolution, are convolutions with it.
+    Group g reads channels g * C/groups ... and writes outputs g * O/groups ... . Integers wrap, 16-bit floats accumulate in f32.
+    """
+
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+    input_dilation: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        if self.input_dilation is None:
+            object.__setattr__(self, "input_dilation", (1,) * len(self.strides))
+
+    def infer(self, *types):
+        require_operands(self, 2, *types)
+        x, w = types
+        dtype = require_same_dtype(self, *types)
+        if dtype.is_bool:
+            raise dtype_error(self, "does not take bool", *types, hint="cast to a number")
+        if x.rank < 3 or w.rank != x.rank:
+            raise shape_error(self, "takes x [N, *spatial, C] and w [*kernel, C // groups, O]", *types)
+        if self.groups < 1 or x.shape[-1] != w.shape[-2] * self.groups or divide_exactly(w.shape[-1], self.groups) is None:
+            raise shape_error(self, f"{x.shape[-1]} channels do not split into {self.groups} groups of {w.shape[-2]}, "
+                              f"or {w.shape[-1]} outputs into {self.groups}", *types)
+        if len(self.input_dilation) != x.rank - 2 or min(self.input_dilation) < 1:
+            raise shape_error(self, f"input_dilation {self.input_dilation} must be 1 or more on {x.rank - 2} spatial axes", *types)
+        spread = tuple(n if d == 1 or n == 0 else (n - 1) * d + 1 for n, d in zip(x.shape[1:-1], self.input_dilation))
+        out = sliding_extents(self, types, spread, w.shape[:-2])
+        return (TensorType((x.shape[0], *out, w.shape[-1]), dtype),)
+
+    def reference(self, x, w):
+        wide = x.dtype if x.dtype.kind in "iu" else np.float64
+        spread = np.zeros((x.shape[0], *(max(0, (n - 1) * d + 1) for n, d in zip(x.shape[1:-1], self.input_dilation)), x.shape[-1]), wide)
+        spread[(slice(None), *(slice(None, None, d) for d in self.input_dilation))] = x
+        total, groups, outputs = 0, self.groups, w.shape[-1]
+        for tap, seen in taps(padded(spread, self.padding, 0), w.shape[:-2], self.strides, self.dilation):
+            inputs = seen.reshape(prod(seen.shape[:-1]), groups, w.shape[-2]).transpose(1, 0, 2)
+            weights = w[tap].astype(wide).reshape(w.shape[-2], groups, outputs // groups).transpose(1, 0, 2)
+            total = total + np.matmul(inputs, weights)
+        return total.transpose(1, 0, 2).reshape(*seen.shape[:-1], outputs).astype(x.dtype)
+
+    def flops(self, *types):
+        (result,) = self.infer(*types)
+        return 2 * result.size * product(types[1].shape[:-1])
+
+    @classmethod
+    def samples(cls):
+        same, none = ((1, 1), (1, 1)), ((0, 0), (0, 0))
+        cases = [  # x, w, strides, padding, dilation, groups, input dilation
+            ((2, 7, 9, 3), (3, 3, 3, 5), (1, 1), same, (1, 1), 1, None),
+            ((1, 5, 5, 4), (1, 1, 4, 17), (1, 1), none, (1, 1), 1, None),
+            ((1, 8, 11, 3), (3, 3, 3, 4), (2, 2), same, (1, 1), 1, None),
+            ((2, 9, 7, 2), (3, 2, 2, 3), (2, 3), ((0, 1), (2, 0)), (1, 1), 1, None),
+            ((1, 9, 9, 2), (3, 3, 2, 2), (1, 1), ((2, 2), (2, 2)), (2, 2), 1, None),
+            ((1, 10, 7, 2), (3, 2, 2, 2), (2, 1), ((1, 0), (0, 3)), (3, 2), 1, None),
+            ((1, 6, 6, 4), (3, 3, 2, 6), (1, 1), same, (1, 1), 2, None),
+            ((2, 7, 5, 19), (3, 3, 1, 19), (1, 1), same, (1, 1), 19, None),
+            ((1, 7, 7, 3), (3, 3, 1, 6), (2, 2), same, (1, 1), 3, None),
+            ((1, 4, 5, 3), (3, 3, 3, 2), (1, 1), ((2, 2), (2, 2)), (1, 1), 1, (2, 2)),
+            ((1, 4, 3, 4), (2, 3, 2, 4), (1, 1), ((1, 2), (2, 1)), (1, 2), 2, (3, 2)),
+            ((2, 13, 3), (3, 3, 5), (1,), ((1, 1),), (1,), 1, None),
+            ((1, 17, 2), (4, 2, 3), (3,), ((2, 0),), (2,), 1, None),
+            ((1, 1, 1), (1, 1, 1), (1,), ((0, 0),), (1,), 1, None),
+            ((1, 3, 4, 5, 2), (2, 3, 2, 2, 3), (1, 2, 1), ((0, 0), (1, 1), (1, 0)), (1, 1, 2), 1, None),
+            ((0, 5, 5, 3), (3, 3, 3, 4), (1, 1), same, (1, 1), 1, None),
+            ((1, 5, 5, 3), (3, 3, 3, 0), (1, 1), same, (1, 1), 1, None),
+            ((1, 5, 5, 0), (3, 3, 0, 2), (1, 1), same, (1, 1), 1, None),
+            ((1, 4, 4, 2), (4, 4, 2, 3), (1, 1), none, (1, 1), 1, None),
+            ((1, 0, 4, 1), (1, 2, 1, 2), (1, 1), ((1, 1), (0, 0)), (1, 1), 1, None),
+        ]
+        samples = [Sample(cls(*fields), (draw("float32", *x), draw("float32", *w, seed=1))) for x, w, *fields in cases]
+        for d in ("float64", "float16", "bfloat16", "int8", "int32"):
+            x, w, *fields = cases[0]
+            samples.append(Sample(cls(*fields), (draw(d, *x), draw(d, *w, seed=1))))
+        return samples

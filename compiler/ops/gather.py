@@ -1,0 +1,272 @@
+"""Operators that look elements up by index, as ONNX, NumPy and JAX do: take, gather, dynamic slices.
+
+Indices count from 0 (frontends wrap negative ones); one that lies outside means the nearest element, so that no memory
+outside the operand is ever touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.dims import Dim
+from ..core.dtypes import bool_, int32, int64
+from ..core.types import TensorType
+from ..kernel import builder as k
+from .op import (Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype, shape_error)
+from .sample_arrays import draw
+
+
+class Lookup(Op, abstract=True):
+    """An op whose result elements are operand elements at computed places; `element` tells which."""
+
+    has_element = True
+
+    def flops(self, *types):
+        return 0
+
+
+def require_indices(op: Op, indices: TensorType, *types: TensorType) -> None:
+    """A DTypeError unless the operand `indices` is int32 or int64."""
+    if indices.dtype not in (int32, int64):
+        raise dtype_error(op, f"indices of dtype {indices.dtype.name}", *types, hint="indices are int32 or int64")
+
+
+def _require_elements(op: Op, extent: Dim, *types: TensorType) -> None:
+    if extent == 0 and not any(d == 0 for d in op._places(*types)):
+        raise shape_error(op, "looks up in an axis without elements", *types)
+
+
+def clamped(position, extent: Dim):
+    """The expression `position` (of an integer dtype) as int64 within 0 .. extent - 1."""
+    return k.maximum(k.minimum(k.cast(int64, position), k.as_expr(extent - 1)), 0)
+
+
+@dataclass(frozen=True)
+class Take(Lookup):
+    """x's elements at `indices` along `axis`: (x, indices) -> x.shape[:axis] + indices.shape + x.shape[axis + 1:]."""
+
+    axis: int
+
+    def infer(self, *types):
+        require_operands(self, 2, *types)
+        x, indices = types
+        require_axis(self, self.axis, x.rank)
+        require_indices(self, indices, *types)
+        _require_elements(self, x.shape[self.axis], *types)
+        return (TensorType((*x.shape[:self.axis], *indices.shape, *x.shape[self.axis + 1:]), x.dtype),)
+
+    def _places(self, x, indices):
+        return indices.shape
+
+    def reference(self, x, indices):
+        return np.take(x, np.clip(indices, 0, max(0, x.shape[self.axis] - 1)), self.axis)
+
+    def element(self, operands, index, types, result):
+        x, indices = types
+        end = self.axis + indices.rank
+        if x.shape[self.axis] == 0:
+            return k.constant(0, result.dtype.compute)
+        at = clamped(operands[1](tuple(index[self.axis:end])), x.shape[self.axis])
+        return operands[0]((*index[:self.axis], at, *index[end:]))
+
+    @classmethod
+    def samples(cls):
+        cases = [(0, (7, 5), (3,), "float32"), (1, (3, 11), (2, 4), "float32"), (0, (5,), (), "float64"), (2, (2, 3, 5), (7,), "bfloat16"),
+                 (1, (2, 7, 3), (1, 1), "int8"), (0, (4, 3), (0,), "float32"), (0, (0, 3), (0,), "float32"), (0, (1,), (5,), "bool"),
+                 (0, (17, 33), (13,), "float16"), (0, (3, 0), (2,), "int64")]
+        return [Sample(cls(axis), (draw(d, *x), _indices(x[axis], i, "int32" if n % 2 else "int64")))
+                for n, (axis, x, i, d) in enumerate(cases)]
+
+
+def _indices(extent: int, shape: tuple[int, ...], dtype: str = "int64", seed: int = 0) -> np.ndarray:
+    """Random places in 0 .. extent - 1, and now and then one that lies outside, on either side."""
+    rng = np.random.default_rng((seed, extent, *shape))
+    found = rng.integers(0, max(extent, 1), shape)
+    return np.select([(chance := rng.integers(0, 12, shape)) == 0, chance == 1], [found + extent + 3, found - extent - 2],
+                     found).astype(dtype)
+
+
+@dataclass(frozen=True)
+class TakeAlong(Lookup):
+    """result[.., i, ..] = x[.., indices[.., i, ..], ..] along `axis`: ranks and all other extents agree (np.take_along_axis)."""
+
+    axis: int
+
+    def infer(self, *types):
+        require_operands(self, 2, *types)
+        x, indices = types
+        require_axis(self, self.axis, x.rank)
+        require_indices(self, indices, *types)
+        if indices.rank != x.rank or any(a != b for i, (a, b) in enumerate(zip(x.shape, indices.shape)) if i != self.axis):
+            raise shape_error(self, f"the shapes may differ in axis {self.axis} alone", *types)
+        _require_elements(self, x.shape[self.axis], *types)
+        return (TensorType(indices.shape, x.dtype),)
+
+    def _places(self, x, indices):
+        return indices.shape
+
+    def reference(self, x, indices):
+        return np.take_along_axis(x, np.clip(indices, 0, max(0, x.shape[self.axis] - 1)), self.axis)
+
+    def element(self, operands, index, types, result):
+        x, axis = types[0], self.axis
+        if x.shape[axis] == 0:
+            return k.constant(0, result.dtype.compute)
+        return operands[0]((*index[:axis], clamped(operands[1](tuple(index)), x.shape[axis]), *index[axis + 1:]))
+
+    @classmethod
+    def samples(cls):
+        cases = [(1, (3, 7), (3, 5), "float32"), (0, (7, 3), (2, 3), "float32"), (0, (5,), (9,), "int64"), (1, (2, 3, 5), (2, 17, 5), "bfloat16"),
+                 (1, (0, 3), (0, 2), "float32"), (0, (1, 1), (1, 1), "bool"), (1, (3, 4), (3, 0), "float64"), (2, (2, 3, 13), (2, 3, 1), "float16"),
+                 (0, (6,), (6,), "uint8")]
+        return [Sample(cls(axis), (draw(d, *x), _indices(x[axis], i, "int32" if n % 2 else "int64")))
+                for n, (axis, x, i, d) in enumerate(cases)]
+
+
+@dataclass(frozen=True)
+class GatherNd(Lookup):
+    """ONNX GatherND: (x, indices [.., K]): the last axis of indices addresses axes batch_dims .. batch_dims + K - 1 of x.
+
+    The first `batch_dims` axes of both agree; the result is indices.shape[:-1] + x.shape[batch_dims + K:].
+    """
+
+    batch_dims: int = 0
+
+    def infer(self, *types):
+        require_operands(self, 2, *types)
+        x, indices = types
+        require_indices(self, indices, *types)
+        count = coordinates(self, indices, x.rank - self.batch_dims, *types)
+        b = self.batch_dims
+        if not 0 <= b < indices.rank or x.shape[:b] != indices.shape[:b]:
+            raise shape_error(self, f"the first {b} axes must agree", *types)
+        for axis in range(b, b + count):
+            _require_elements(self, x.shape[axis], *types)
+        return (TensorType((*indices.shape[:-1], *x.shape[b + count:]), x.dtype),)
+
+    def _places(self, x, indices):
+        return (*indices.shape[:-1], *x.shape[self.batch_dims + indices.shape[-1]:])
+
+    def reference(self, x, indices):
+        b, count = self.batch_dims, indices.shape[-1]
+        grid = np.indices(indices.shape[:-1])[:b]
+        at = [np.clip(indices[..., i], 0, max(0, x.shape[b + i] - 1)) for i in range(count)]
+        return x[(*grid, *at)]
+
+    def element(self, operands, index, types, result):
+        x, indices = types
+        b, outer = self.batch_dims, tuple(index[:indices.rank - 1])
+        if any(d == 0 for d in x.shape):
+            return k.constant(0, result.dtype.compute)
+        at = [clamped(operands[1]((*outer, k.constant(i))), x.shape[b + i]) for i in range(indices.shape[-1])]
+        return operands[0]((*index[:b], *at, *index[len(outer):]))
+
+    @classmethod
+    def samples(cls):
+        cases = [(0, (5, 7), (3, 2), "float32"), (0, (5, 7), (3, 1), "float32"), (0, (5, 7, 3), (2, 4, 2), "bfloat16"),
+                 (1, (2, 5, 3), (2, 1), "float32"), (1, (2, 5, 3), (2, 4, 2), "int64"), (2, (2, 3, 7), (2, 3, 1), "bool"),
+                 (0, (4,), (0, 1), "float32"), (0, (1, 1), (2,), "float16"), (0, (13, 2), (17, 1), "uint8"), (0, (0, 3), (0, 1), "float64")]
+        samples = []
+        for n, (b, x, i, d) in enumerate(cases):
+            at = [_indices(x[b + c], i[:-1], "int32" if n % 2 else "int64", seed=c) for c in range(i[-1])]
+            samples.append(Sample(cls(b), (draw(d, *x), np.stack(at, -1))))
+        return samples
+
+
+def coordinates(op: Op, indices: TensorType, most: int, *types: TensorType) -> int:
+    """K, the extent of indices' last axis: a constant from 1 to `most`."""
+    count = indices.shape[-1] if indices.rank else None
+    if not isinstance(count, int) or not 1 <= count <= most:
+        raise shape_error(op, f"the last axis of indices must have from 1 to {most} coordinates", *types)
+    return count
+
+
+# ---- dynamic slices --------------------------------------------------------------------------------------------------
+def _require_window(op: Op, sizes: tuple[Dim, ...], starts: tuple[TensorType, ...], *types: TensorType) -> None:
+    x = types[0]
+    if len(sizes) != x.rank or len(starts) != x.rank:
+        raise shape_error(op, f"{len(sizes)} extents and {len(starts)} starts for rank {x.rank}", *types)
+    for start in starts:
+        if start.rank != 0:
+            raise shape_error(op, f"the start {start} is no scalar", *types)
+        require_indices(op, start, *types)
+    for axis, (extent, size) in enumerate(zip(x.shape, sizes)):
+        if not is_nonnegative(size) or not is_nonnegative(extent - size):
+            raise shape_error(op, f"a window of {size} does not lie within the {extent} elements of axis {axis}", *types,
+                              hint=None if isinstance(extent, int) and isinstance(size, int) else
+                              "declare facts of the dims under which it does")
+
+
+def _start(read, extent: Dim, size: Dim):
+    return k.maximum(k.minimum(k.cast(int64, read(())), k.as_expr(extent - size)), 0)
+
+
+def _clamped_starts(x: np.ndarray, sizes, starts) -> list[int]:
+    return [max(0, min(int(at), extent - size)) for at, extent, size in zip(starts, x.shape, sizes)]
+
+
+@dataclass(frozen=True)
+class DynamicSlice(Lookup):
+    """The window of `sizes` that begins at the scalars `starts`: (x, *starts). Starts are moved so that it lies within x."""
+
+    sizes: tuple[Dim, ...]
+
+    def infer(self, *types):
+        x, *starts = types
+        _require_window(self, self.sizes, tuple(starts), *types)
+        return (TensorType(self.sizes, x.dtype),)
+
+    def reference(self, x, *starts):
+        return x[tuple(slice(at, at + size) for at, size in zip(_clamped_starts(x, self.sizes, starts), self.sizes))]
+
+    def element(self, operands, index, types, result):
+        read, *starts = operands
+        return read(tuple(i if extent == size else k.add(_start(start, extent, size), i)
+                          for i, start, extent, size in zip(index, starts, types[0].shape, self.sizes)))
+
+    @classmethod
+    def samples(cls):
+        cases = [((7,), (3,), (2,), "float32"), ((7,), (3,), (6,), "float32"), ((7,), (3,), (-4,), "int8"), ((3, 17), (2, 17), (1, 5), "bfloat16"),
+                 ((3, 17), (1, 13), (99, 2), "float64"), ((), (), (), "float32"), ((4, 5), (0, 2), (1, 1), "float32"), ((1,), (1,), (0,), "bool")]
+        return [Sample(cls(size), (draw(d, *x), *(np.array(s, np.int32 if n % 2 else np.int64) for s in at)))
+                for n, (x, size, at, d) in enumerate(cases)]
+
+
+@dataclass(frozen=True)
+class DynamicUpdateSlice(Lookup):
+    """x with the window that begins at the scalars `starts` replaced: (x, update, *starts). Starts are moved so that it fits."""
+
+    def infer(self, *types):
+        x, update, *starts = types
+        require_same_dtype(self, x, update)
+        _require_window(self, update.shape, tuple(starts), *types)
+        return (x,)
+
+    def reference(self, x, update, *starts):
+        out = x.copy()
+        out[tuple(slice(at, at + size) for at, size in zip(_clamped_starts(x, update.shape, starts), update.shape))] = update
+        return out
+
+    def element(self, operands, index, types, result):
+        x, update, *starts = operands
+        if any(d == 0 for d in types[1].shape):
+            return x(tuple(index))
+        inside, source = k.constant(True, bool_), []
+        for i, start, extent, size in zip(index, starts, types[0].shape, types[1].shape):
+            if extent == size:
+                source.append(i)
+                continue
+            at = k.sub(i, _start(start, extent, size))
+            inside = k.both(inside, k.both(k.compare("ge", at, 0), k.compare("lt", at, k.as_expr(size))))
+            source.append(k.maximum(k.minimum(at, k.as_expr(size - 1)), 0))
+        return k.select(inside, update(tuple(source)), x(tuple(index)))
+
+    @classmethod
+    def samples(cls):
+        cases = [((7,), (3,), (2,), "float32"), ((7,), (3,), (6,), "float32"), ((7,), (3,), (-4,), "int8"), ((3, 17), (2, 17), (1, 5), "bfloat16"),
+                 ((3, 17), (1, 13), (99, 2), "float64"), ((), (), (), "float32"), ((4, 5), (0, 2), (1, 1), "float32"), ((1,), (1,), (0,), "bool"),
+                 ((2, 9, 3), (2, 1, 3), (0, 4, 0), "float16")]
+        return [Sample(cls(), (draw(d, *x), draw(d, *u, seed=1), *(np.array(s, np.int32 if n % 2 else np.int64) for s in at)))
+                for n, (x, u, at, d) in enumerate(cases)]

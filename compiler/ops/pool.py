@@ -1,0 +1,68 @@
+"""The maximum or the sum over a window that slides over the spatial axes, channels last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.dims import product
+from ..core.dtypes import as_dtype
+from ..core.types import TensorType
+from .op import Op, Sample, dtype_error, require_operands, shape_error
+from .reduce import identity
+from .sample_arrays import draw, draw_special
+from .window import padded, sliding_extents, taps
+
+
+@dataclass(frozen=True)
+class Pool(Op):
+    """`kind` ("max" or "sum") over windows of x [N, *spatial, C] -> [N, *out, C].
+
+    out = (spatial + low + high - ((window - 1) * dilation + 1)) // stride + 1. Padding counts as the identity of `kind`
+    (the dtype's minimum, or 0); averages are sums divided by counts. NaN propagates; 16-bit floats are summed in float32.
+    """
+
+    kind: str
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+
+    def infer(self, *types):
+        require_operands(self, 1, *types)
+        (x,) = types
+        if self.kind not in ("max", "sum"):
+            raise shape_error(self, f"kind {self.kind!r} is none of max, sum", x)
+        if x.dtype.is_bool and self.kind == "sum":
+            raise dtype_error(self, "sum of bool", x, hint="cast to an integer first")
+        if x.rank < 3:
+            raise shape_error(self, "takes x [N, *spatial, C]", x)
+        return (TensorType((x.shape[0], *sliding_extents(self, types, x.shape[1:-1], self.window), x.shape[-1]), x.dtype),)
+
+    def reference(self, x):
+        wide = x.astype(np.float64) if self.kind == "sum" and x.dtype.kind not in "iu" else x
+        combine = np.maximum if self.kind == "max" else np.add
+        total = None
+        for _, seen in taps(padded(wide, self.padding, identity(self.kind, as_dtype(x.dtype))), self.window, self.strides, self.dilation):
+            total = seen if total is None else combine(total, seen)
+        return total.astype(x.dtype)
+
+    def flops(self, *types):
+        (result,) = self.infer(*types)
+        return result.size * product(self.window)
+
+    @classmethod
+    def samples(cls):
+        cases = [((2, 8, 9, 3), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)), ((1, 7, 7, 17), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+                 ((1, 9, 6, 2), (3, 2), (2, 3), ((1, 0), (0, 1)), (1, 1)), ((1, 9, 9, 2), (3, 3), (1, 2), ((2, 2), (0, 0)), (2, 3)),
+                 ((2, 13, 5), (4,), (3,), ((1, 2),), (1,)), ((1, 4, 5, 3, 2), (2, 2, 2), (1, 2, 1), ((0, 0), (1, 0), (0, 1)), (1, 1, 1)),
+                 ((0, 4, 4, 3), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)), ((1, 1, 1), (1,), (1,), ((0, 0),), (1,)),
+                 ((1, 5, 5, 1), (5, 5), (1, 1), ((0, 0), (0, 0)), (1, 1)), ((1, 0, 2), (2,), (1,), ((1, 2),), (1,))]
+        samples = [Sample(cls(kind, *fields), (draw("float32", *x),)) for kind in ("max", "sum") for x, *fields in cases]
+        for kind in ("max", "sum"):
+            _, *fields = cases[1]
+            samples += [Sample(cls(kind, *fields), (draw(d, 1, 5, 6, 3),), grad=False)
+                        for d in ("float64", "float16", "bfloat16", "int8", "uint8", "int64")]
+            samples.append(Sample(cls(kind, *fields), (draw_special("float32", 1, 10, 10, 1),), grad=False))
+        return samples + [Sample(cls("max", *cases[1][1:]), (draw("bool", 1, 5, 6, 3),))]

@@ -1,0 +1,154 @@
+"""Operators that gather many elements of an axis into one or into a running value: reduce, arg-reduce, cumulative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.dtypes import DType, as_dtype, int64
+from ..core.types import TensorType
+from .op import Op, Sample, dtype_error, require_axis, require_operands, shape_error
+from .sample_arrays import draw, draw_special
+
+KINDS = ("sum", "prod", "max", "min")
+_UFUNC = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
+def identity(kind: str, dtype: DType):
+    """The value that changes nothing under `kind`: 0, 1, the dtype's minimum (for max) or maximum (for min)."""
+    return {"sum": 0, "prod": 1, "max": dtype.minimum, "min": dtype.maximum}[kind]
+
+
+def _require_kind(op: Op, kinds: tuple[str, ...], x: TensorType) -> None:
+    if op.kind not in kinds:
+        raise shape_error(op, f"kind {op.kind!r} is none of {', '.join(kinds)}", x)
+    if x.dtype.is_bool and op.kind in ("sum", "prod"):
+        raise dtype_error(op, f"{op.kind} of bool", x, hint="cast to an integer first; any and all are max and min")
+
+
+def _accurate(kind: str, x: np.ndarray) -> np.ndarray:
+    """float32 sums and products are taken in float64: the reference is what others are compared with."""
+    return x.astype(np.float64) if kind in ("sum", "prod") and x.dtype == np.float32 else x
+
+
+@dataclass(frozen=True)
+class Reduce(Op):
+    """`kind` over `axes` (increasing), which are dropped. NaN propagates; max and min of bool are any and all.
+
+    Over no elements sum is 0, prod 1, max the dtype's minimum, min its maximum. Integers keep their dtype and wrap;
+    16-bit floats are accumulated in float32.
+    """
+
+    kind: str
+    axes: tuple[int, ...]
+
+    def infer(self, *types):
+        require_operands(self, 1, *types)
+        (x,) = types
+        _require_kind(self, KINDS, x)
+        for axis in self.axes:
+            require_axis(self, axis, x.rank)
+        if any(a >= b for a, b in zip(self.axes, self.axes[1:])):
+            raise shape_error(self, f"axes {self.axes} do not increase", x)
+        return (TensorType(tuple(d for i, d in enumerate(x.shape) if i not in self.axes), x.dtype),)
+
+    def reference(self, x):
+        wide = _accurate(self.kind, x)
+        start = identity(self.kind, as_dtype(x.dtype))
+        return _UFUNC[self.kind].reduce(wide, axis=self.axes, dtype=wide.dtype, initial=start).astype(x.dtype)
+
+    def flops(self, *types):
+        return types[0].size
+
+    @classmethod
+    def samples(cls):
+        shapes = [((3, 17), (1,)), ((3, 17), (0,)), ((3, 17), (0, 1)), ((2, 3, 5, 7), (1, 3)), ((2, 3, 5, 7), (0, 2)), ((129,), (0,)),
+                  ((), ()), ((4, 5), ()), ((0, 3), (0,)), ((3, 0), (0,)), ((1, 1), (0,)), ((33, 31), (1,))]
+        samples = [Sample(cls(kind, axes), (draw("float32", *s, low=-1.5, high=1.5),)) for kind in KINDS for s, axes in shapes]
+        for kind in KINDS:
+            for d in ("int8", "int64", "uint8", "int32", "uint32", "float16", "bfloat16", "float64"):
+                samples.append(Sample(cls(kind, (1,)), (draw(d, 5, 13, low=0.5, high=1.5),), grad=False))
+            for d in ("float32", "float64"):
+                samples.append(Sample(cls(kind, (1,)), (draw_special(d, 10, 3),), grad=False))
+        for kind in ("max", "min"):
+            samples += [Sample(cls(kind, (1,)), (draw("bool", 7, 3),)), Sample(cls(kind, (0,)), (np.zeros((0, 2), np.int64),)),
+                        Sample(cls(kind, (0,)), (np.zeros((0, 2), bool),))]
+        return samples
+
+
+@dataclass(frozen=True)
+class ArgReduce(Op):
+    """The position (int64) of the "max" or "min" along `axis`, which is dropped: the first one; NaN is the extreme."""
+
+    kind: str
+    axis: int
+
+    def infer(self, *types):
+        require_operands(self, 1, *types)
+        (x,) = types
+        _require_kind(self, ("max", "min"), x)
+        require_axis(self, self.axis, x.rank)
+        if x.shape[self.axis] == 0:
+            raise shape_error(self, f"axis {self.axis} has no elements", x)
+        return (TensorType((*x.shape[:self.axis], *x.shape[self.axis + 1:]), int64),)
+
+    def reference(self, x):
+        return (np.argmax if self.kind == "max" else np.argmin)(x, self.axis)
+
+    @classmethod
+    def samples(cls):
+        samples = []
+        for kind in ("max", "min"):
+            for shape, axis in (((3, 17), 1), ((3, 17), 0), ((5,), 0), ((2, 3, 5), 1), ((1, 1), 1), ((0, 3), 1), ((129,), 0)):
+                samples.append(Sample(cls(kind, axis), (draw("float32", *shape),), grad=False))
+            for d in ("bool", "int8", "uint8", "int64", "float16", "bfloat16", "float64"):
+                samples.append(Sample(cls(kind, 1), (draw(d, 4, 13),), grad=False))
+            samples.append(Sample(cls(kind, 1), (np.zeros((2, 5), np.float32),), grad=False))
+            samples.append(Sample(cls(kind, 1), (draw_special("float32", 10, 3),), grad=False))
+        return samples
+
+
+@dataclass(frozen=True)
+class Cumulative(Op):
+    """The running `kind` along `axis`: result[i] is taken over x[0..i], or over x[i..] where `reverse`.
+
+    `exclusive` leaves x[i] itself out, so that the first result is the identity of `kind`. Dtypes as for Reduce.
+    """
+
+    kind: str
+    axis: int
+    reverse: bool = False
+    exclusive: bool = False
+
+    def infer(self, *types):
+        require_operands(self, 1, *types)
+        (x,) = types
+        _require_kind(self, KINDS, x)
+        require_axis(self, self.axis, x.rank)
+        return (x,)
+
+    def reference(self, x):
+        along = np.moveaxis(_accurate(self.kind, x), self.axis, 0)
+        along = along[::-1] if self.reverse else along
+        if self.exclusive:
+            first = np.full_like(along[:1], identity(self.kind, as_dtype(x.dtype)))
+            along = np.concatenate([first, along[:-1]]) if len(along) else along
+        running = _UFUNC[self.kind].accumulate(along, axis=0, dtype=along.dtype)
+        running = running[::-1] if self.reverse else running
+        return np.moveaxis(running, 0, self.axis).astype(x.dtype)
+
+    @classmethod
+    def samples(cls):
+        samples = []
+        for kind in KINDS:
+            for reverse in (False, True):
+                for exclusive in (False, True):
+                    samples.append(Sample(cls(kind, 1, reverse, exclusive), (draw("float32", 3, 17, low=-1.5, high=1.5),)))
+            for shape, axis in (((5, 3), 0), ((1,), 0), ((0, 3), 0), ((0, 3), 1), ((2, 7, 3), 1)):
+                samples.append(Sample(cls(kind, axis), (draw("float32", *shape),)))
+            samples.append(Sample(cls(kind, 0, False, True), (np.zeros((0,), np.float32),)))
+            for d in ("int8", "uint8", "int64", "float16", "bfloat16", "float64"):
+                samples.append(Sample(cls(kind, 0, False, True), (draw(d, 7, low=0.5, high=1.5),), grad=False))
+            samples.append(Sample(cls(kind, 0), (draw_special("float32", 31),), grad=False))
+        return samples + [Sample(cls(kind, 0), (draw("bool", 9),)) for kind in ("max", "min")]
