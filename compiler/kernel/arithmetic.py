@@ -84,6 +84,8 @@ def fma(x, y, z):
         if error and not _is_odd(total):  # round to odd, so that the second rounding is right (Boldo, Melquiond 2008)
             total = math.nextafter(total, math.copysign(math.inf, error))
         return kind(total)
+    if math.isinf(w) and math.isfinite(x) and math.isfinite(y):
+        return z
     if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(w)) or x == 0 or y == 0:
         return kind(p + w)
     exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(w)
@@ -130,12 +132,16 @@ def _sigmoid(x):
     return 1 / (1 + np.exp(-x)) if x > 0 or x != x else np.exp(x) / (1 + np.exp(x))
 
 
+def _power(x, y):
+    return np.power([x], [y])[0]  # for scalars NumPy takes sqrt where y is 0.5: NaN for -inf, pow says inf
+
+
 _FUNCTIONS = {
     "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log,
     "log2": np.log2, "log1p": np.log1p, "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
     "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
     "tanh": np.tanh, "sigmoid": _sigmoid, "erf": _erf(math.erf), "erfc": _erf(math.erfc), "floor": np.floor, "ceil": np.ceil,
-    "trunc": np.trunc, "round": np.rint, "pow": np.power, "atan2": np.arctan2, "rem": np.fmod,
+    "trunc": np.trunc, "round": np.rint, "pow": _power, "atan2": np.arctan2, "rem": np.fmod,
 }
 
 

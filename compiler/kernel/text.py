@@ -146,7 +146,7 @@ class _Printer:
             case Store():
                 text = f"{'stream ' if s.streaming else ''}{self.element(s)} = {self.expr(s.value)}"
             case Accumulate():
-                text = f"{self.element(s)} {_ACCUMULATE[s.op]} {self.expr(s.value)}"
+                text = f"{self.element(s)} {_ACCUMULATE.get(s.op, s.op)} {self.expr(s.value)}"
             case Prefetch():
                 text = f"prefetch {self.element(s)}"
         return [*lines, text]
@@ -193,7 +193,7 @@ class _Printer:
             case Binary():
                 return f"{e.op}({self.expr(e.x)}, {self.expr(e.y)})", 9
             case Compare():
-                return f"{self.expr(e.x, 1)} {_COMPARE[e.op]} {self.expr(e.y, 1)}", 0
+                return f"{self.expr(e.x, 1)} {_COMPARE.get(e.op, e.op)} {self.expr(e.y, 1)}", 0
             case Select():
                 return f"select({self.expr(e.condition)}, {self.expr(e.x)}, {self.expr(e.y)})", 9
             case Fma():
@@ -257,7 +257,7 @@ class _Parser:
         self._shared: dict[str, Expr] = {}
 
     def _fail(self, problem: str, at: int | None = None):
-        at = self._tokens[self._at][2] if at is None else at
+        at = self._tokens[self._at - 1][2] if at is None else at  # where the token is that was taken last
         raise FormatError(f"kernel text, line {self._text.count(chr(10), 0, at) + 1}: {problem}")
 
     # -- tokens
@@ -273,12 +273,13 @@ class _Parser:
         return self.take() if self.peek() in tokens and self._tokens[self._at][0] != "string" else None
 
     def expect(self, *tokens: str) -> str:
-        return self.accept(*tokens) or self._fail(f"{' or '.join(map(repr, tokens))} was expected, not {self.peek()!r}")
+        return self.accept(*tokens) or self._fail(f"{' or '.join(map(repr, tokens))} was expected, not {self.peek()!r}",
+                                                  self._tokens[self._at][2])
 
     def name(self) -> str:
         kind, text, *_ = self._tokens[self._at]
         if kind not in ("name", "string"):
-            self._fail(f"a name was expected, not {text!r}")
+            self._fail(f"a name was expected, not {text!r}", self._tokens[self._at][2])
         self._at += 1
         return json.loads(text) if kind == "string" else text
 
@@ -322,7 +323,7 @@ class _Parser:
         self._at = body_start
         body = self.block()
         if self._tokens[self._at][0] != "end":
-            self._fail(f"{self.peek()!r} after the kernel's end")
+            self._fail(f"{self.peek()!r} after the kernel's end", self._tokens[self._at][2])
         return Kernel(name, tuple(params), body, tuple(self._symbols))
 
     def declaration(self, role: str = "local", space: str = "global") -> Buffer:
