@@ -7,10 +7,11 @@ that runs without Python. They call the C library and nothing else.
 from __future__ import annotations
 
 from .limit import limit_ir
+from .main import Array, Interface, SymbolFacts, main_ir, start_ir
 from .platforms import declarations, platform
 from .pool import MAX_THREADS, pool_ir
 
-__all__ = ["EXPORTS", "MAX_THREADS", "support_ir"]
+__all__ = ["EXPORTS", "MAX_THREADS", "Array", "Interface", "SymbolFacts", "main_ir", "start_ir", "support_ir"]
 
 EXPORTS = ("lamina_parallel", "lamina_begin", "lamina_end", "lamina_max_threads", "lamina_set_max_threads",
            "lamina_quota_threads")

@@ -131,7 +131,6 @@ out:
 # host, which does not exist inside; the walk then ends at the root, which is the container's own group.
 def _quota_ir() -> str:
     writer = Writer()
-    string = writer.string
 
     f = writer.function("internal i64 @lamina.read_text(ptr %name, ptr %to, i64 %size)",
                         "Read the beginning of a file as a string of up to size-1 characters; returns its length.")
@@ -150,8 +149,8 @@ def _quota_ir() -> str:
                         "ptr %second)",
                         "The number that a file of a control group begins with, 0 if there is none; the next to second.")
     name, text, after = f.variable("[4096 x i8]"), f.variable("[128 x i8]"), f.variable("ptr")
-    f.do(f"call i32 (ptr, i64, ptr, ...) @snprintf(ptr {name.at}, i64 4096, ptr {string('%s/sys/fs/cgroup%s%.*s/%s')}, "
-         "ptr %root, ptr %hierarchy, i32 %length, ptr %path, ptr %file)")
+    f.format(name.at, 4096, "%s/sys/fs/cgroup%s%.*s/%s", "ptr %root", "ptr %hierarchy", "i32 %length", "ptr %path",
+             "ptr %file")
     f.do(f"call i64 @lamina.read_text(ptr {name.at}, ptr {text.at}, i64 128)")
     first = f.let(f"call i64 @strtol(ptr {text.at}, ptr {after.at}, i32 10)")
     f.do(f"store i64 {f.let(f'call i64 @strtol(ptr {after.get()}, ptr null, i32 10)')}, ptr %second")
@@ -164,10 +163,10 @@ def _quota_ir() -> str:
     with f.loop():
         here = f"ptr %root, ptr %hierarchy, ptr %path, i32 {f.let(f'trunc i64 {length.get()} to i32')}"
         with f.when("eq i32 %version, 2"):
-            quota.set(f.let(f"call i64 @lamina.read_number({here}, ptr {string('cpu.max')}, ptr {period.at})"))
+            quota.set(f.let(f"call i64 @lamina.read_number({here}, ptr {f.string('cpu.max')}, ptr {period.at})"))
         with f.when("eq i32 %version, 1"):
-            quota.set(f.let(f"call i64 @lamina.read_number({here}, ptr {string('cpu.cfs_quota_us')}, ptr {unused.at})"))
-            period.set(f.let(f"call i64 @lamina.read_number({here}, ptr {string('cpu.cfs_period_us')}, ptr {unused.at})"))
+            quota.set(f.let(f"call i64 @lamina.read_number({here}, ptr {f.string('cpu.cfs_quota_us')}, ptr {unused.at})"))
+            period.set(f.let(f"call i64 @lamina.read_number({here}, ptr {f.string('cpu.cfs_period_us')}, ptr {unused.at})"))
         least = f.let(f"call i64 @llvm.smin.i64(i64 {quota.get()}, i64 {period.get()})")  # "max" and -1: no quota
         with f.when(f"sgt i64 {least}, 0"):
             rounded = f.let(f"add i64 {quota.get()}, {f.let(f'sub i64 {period.get()}, 1')}")
@@ -186,7 +185,7 @@ def _quota_ir() -> str:
                         "The root of the file system is \"\", or a folder in which tests lay out their own.")
     limit = f.variable("i64", 1 << 20)
     name, text, controllers = f.variable("[4096 x i8]"), f.variable("[8192 x i8]"), f.variable("[1024 x i8]")
-    f.do(f"call i32 (ptr, i64, ptr, ...) @snprintf(ptr {name.at}, i64 4096, ptr {string('%s/proc/self/cgroup')}, ptr %root)")
+    f.format(name.at, 4096, "%s/proc/self/cgroup", "ptr %root")
     f.do(f"call i64 @lamina.read_text(ptr {name.at}, ptr {text.at}, i64 8192)")
     line = f.variable("ptr", text.at)
     with f.loop():
@@ -202,11 +201,11 @@ def _quota_ir() -> str:
         f.do(f"store i8 0, ptr {second}")
         with f.when(f"eq ptr {names}, {second}"):
             for hierarchy in ("", "/unified"):
-                f.do(f"call void @lamina.walk_groups(ptr %root, ptr {string(hierarchy)}, ptr {path}, i32 2, ptr {limit.at})")
-        f.do(f"call i32 (ptr, i64, ptr, ...) @snprintf(ptr {controllers.at}, i64 1024, ptr {string(',%s,')}, ptr {names})")
-        is_cpu = f.let(f"call ptr @strstr(ptr {controllers.at}, ptr {string(',cpu,')})")
+                f.do(f"call void @lamina.walk_groups(ptr %root, ptr {f.string(hierarchy)}, ptr {path}, i32 2, ptr {limit.at})")
+        f.format(controllers.at, 1024, ",%s,", f"ptr {names}")
+        is_cpu = f.let(f"call ptr @strstr(ptr {controllers.at}, ptr {f.string(',cpu,')})")
         with f.when(f"ne ptr {is_cpu}, null"):
-            f.do(f"call void @lamina.walk_groups(ptr %root, ptr {string('/cpu')}, ptr {path}, i32 1, ptr {limit.at})")
+            f.do(f"call void @lamina.walk_groups(ptr %root, ptr {f.string('/cpu')}, ptr {path}, i32 1, ptr {limit.at})")
         line.set(f.element("i8", end, 1))
     f.ret(f"i32 {f.let(f'trunc i64 {limit.get()} to i32')}")
     return writer.text()

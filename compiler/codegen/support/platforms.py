@@ -11,10 +11,10 @@ from ...core.errors import UnsupportedError
 
 @dataclass(frozen=True)
 class Platform:
-    """An architecture under Linux: how it pauses and keeps its rounding state, and its numbers of system calls.
+    """An architecture under Linux: how it pauses and keeps its rounding state, its numbers of system calls.
 
     `pause`, `save_float_control` (leaves an i64 in %control) and `load_float_control` (takes it) are lines of LLVM IR,
-    `declares` the intrinsics that they call. `start` is the assembly of the first instructions of a process.
+    `declares` the intrinsics that they call.
     """
 
     architecture: str
@@ -25,7 +25,8 @@ class Platform:
     futex: int
     newfstatat: int
     stat_mode_offset: int  # bytes from the start of the kernel's struct stat to st_mode
-    start: str
+    entry_stack: str  # the intrinsic for the stack pointer at a function's entry
+    exit_argument: int  # the argument register in which a process starts with a function to run at its exit
 
 
 # Intel's `pause` waits 40 to 140 cycles. Arm's `yield` hint is a no-op on most cores, so a spin loop waits with `isb`.
@@ -44,22 +45,8 @@ X86_64 = Platform(
   store i32 %mxcsr, ptr %mxcsr.at
   call void @llvm.x86.sse.ldmxcsr(ptr %mxcsr.at)""",
     declares=("declare void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse.stmxcsr(ptr)",
-              "declare void @llvm.x86.sse.ldmxcsr(ptr)"),
-    futex=202, newfstatat=262, stat_mode_offset=24,
-    # System V ABI, x86-64, section 3.4.1: (%rsp) is argc, argv follows, %rdx is a function to run at exit.
-    start="""\
-xorl %ebp, %ebp
-movq %rdx, %r9
-movq (%rsp), %rsi
-leaq 8(%rsp), %rdx
-andq $$-16, %rsp
-pushq %rax
-pushq %rsp
-xorl %ecx, %ecx
-xorl %r8d, %r8d
-leaq main(%rip), %rdi
-callq *__libc_start_main@GOTPCREL(%rip)
-hlt""")
+              "declare void @llvm.x86.sse.ldmxcsr(ptr)", "declare ptr @llvm.addressofreturnaddress.p0()"),
+    futex=202, newfstatat=262, stat_mode_offset=24, entry_stack="llvm.addressofreturnaddress.p0", exit_argument=2)
 
 AARCH64 = Platform(
     architecture="aarch64",
@@ -67,22 +54,8 @@ AARCH64 = Platform(
     save_float_control="  %control = call i64 @llvm.aarch64.get.fpcr()",
     load_float_control="  call void @llvm.aarch64.set.fpcr(i64 %control)",
     declares=("declare void @llvm.aarch64.isb(i32)", "declare i64 @llvm.aarch64.get.fpcr()",
-              "declare void @llvm.aarch64.set.fpcr(i64)"),
-    futex=98, newfstatat=79, stat_mode_offset=16,
-    # The kernel starts a process with sp at argc, argv following, x0 the function to run at exit.
-    start="""\
-mov x29, xzr
-mov x30, xzr
-mov x5, x0
-ldr x1, [sp]
-add x2, sp, 8
-mov x6, sp
-adrp x0, main
-add x0, x0, :lo12:main
-mov x3, xzr
-mov x4, xzr
-bl __libc_start_main
-brk 1""")
+              "declare void @llvm.aarch64.set.fpcr(i64)", "declare ptr @llvm.sponentry.p0()"),
+    futex=98, newfstatat=79, stat_mode_offset=16, entry_stack="llvm.sponentry.p0", exit_argument=0)
 
 _ARCHITECTURES = {"x86_64": X86_64, "amd64": X86_64, "aarch64": AARCH64, "arm64": AARCH64}
 
@@ -106,6 +79,7 @@ ptr @__errno_location()
 i32 @clock_gettime(i32, ptr)
 i32 @close(i32)
 i32 @dprintf(i32, ptr, ...)
+i32 @fchmod(i32, i32)
 void @free(ptr)
 ptr @getenv(ptr)
 i32 @getpid()

@@ -25,8 +25,9 @@ class Slot:
 class FunctionWriter:
     """One function. Names of values are strings such as "%3"; `let` makes them."""
 
-    def __init__(self, signature: str):
-        self.signature = signature
+    def __init__(self, writer: "Writer", signature: str):
+        self.writer, self.signature = writer, signature
+        self.string = writer.string
         self.slots: list[str] = []
         self.lines: list[str] = []
         self.count = 0
@@ -71,6 +72,11 @@ class FunctionWriter:
     def load_field(self, struct: str, base: str, index: int, type: str) -> str:
         return self.load(type, self.field(struct, base, index))
 
+    def format(self, to: str, size: int, text: str, *arguments: str) -> None:
+        """C's snprintf: `text` with its % items replaced by arguments such as "ptr %name"."""
+        listed = "".join(", " + a for a in arguments)
+        self.do(f"call i32 (ptr, i64, ptr, ...) @snprintf(ptr {to}, i64 {size}, ptr {self.string(text)}{listed})")
+
     def is_(self, comparison: str) -> str:
         """The i1 of a comparison such as "eq i32 %a, 0"."""
         return self.let("icmp " + comparison)
@@ -107,6 +113,11 @@ class FunctionWriter:
         stay = self.fresh("stay")
         self._branch(comparison, self.exits[-1], stay)
         self._label(stay)
+
+    def leave(self) -> None:
+        """Leave the innermost loop."""
+        self.do(f"br label %{self.exits[-1]}")
+        self._label(self.fresh("after"))
 
     @contextmanager
     def count_to(self, limit):
@@ -147,7 +158,7 @@ class Writer:
 
     def function(self, signature: str, comment: str) -> FunctionWriter:
         """Begin a function: `signature` as after `define`, `comment` says what it does."""
-        function = FunctionWriter(signature)
+        function = FunctionWriter(self, signature)
         self.parts += [f"; {line}" for line in comment.split("\n")] + [function]
         return function
 
