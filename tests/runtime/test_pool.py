@@ -360,7 +360,8 @@ def run_script(script: str, **environment) -> str:
     prelude = f"import sys, os, time; sys.path.insert(0, {str(Path(__file__).parent)!r})\n" \
               "import numpy as np\nfrom test_pool import Pool\npool = Pool()\n"
     env = {k: v for k, v in os.environ.items() if k != "LAMINA_NUM_THREADS"} | environment
-    done = subprocess.run([sys.executable, "-c", prelude + script], capture_output=True, text=True, env=env, timeout=100)
+    done = subprocess.run([sys.executable, "-c", prelude + script], capture_output=True, text=True, env=env,
+                          timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -431,11 +432,12 @@ print(len(masks), all(m >> (s - 1) & 1 for m in masks for s in (signal.SIGINT, s
 @pytest.mark.parametrize("leave", ["sys.exit(0)", "os._exit(0)", "pass"])
 def test_exit_while_workers_spin(leave):
     for pause in (0, 0.01):
-        run_script(f"pool.set_max_threads(3)\nused = pool.begin(0)\npool.meet(used, 3, 3)\ntime.sleep({pause})\n{leave}")
+        run_script("pool.set_max_threads(3)\nused = pool.begin(0)\npool.meet(used, 3, 3)\n"
+                   f"time.sleep({pause})\n{leave}")
 
 
-@pytest.mark.parametrize("value, expected", [("1", "1"), ("3", "3"), ("1000", str(MAX_THREADS)), ("99999999999999999999",
-                                             str(MAX_THREADS)), (" 5", "5")])
+@pytest.mark.parametrize("value, expected", [("1", "1"), ("3", "3"), (" 5", "5"), ("1000", str(MAX_THREADS)),
+                                             ("99999999999999999999", str(MAX_THREADS))])
 def test_environment_sets_the_limit(value, expected):
     assert run_script("print(pool.max_threads())", LAMINA_NUM_THREADS=value) == expected
 
@@ -502,7 +504,8 @@ def test_compiles_for_every_platform(triple, marks):
         assert mark in assembly.lower(), mark
 
 
-@pytest.mark.parametrize("triple, os_name", [("riscv64-unknown-linux-gnu", "linux"), ("x86_64-pc-windows-msvc", "linux"),
+@pytest.mark.parametrize("triple, os_name", [("riscv64-unknown-linux-gnu", "linux"),
+                                             ("x86_64-pc-windows-msvc", "linux"),
                                              ("x86_64-unknown-linux-gnu", "macos")])
 def test_other_platforms_are_refused_by_name(triple, os_name):
     with pytest.raises(UnsupportedError, match=triple):

@@ -182,7 +182,8 @@ def copy(tmp_path_factory):
 
 
 def run(program: Path, *arguments, cwd: Path, data: bytes = b"", prefix=()):
-    done = subprocess.run([*prefix, program, *map(str, arguments)], cwd=cwd, input=data, capture_output=True, timeout=60)
+    command = [*prefix, program, *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, input=data, capture_output=True, timeout=60)
     return done.returncode, done.stdout, done.stderr.decode()
 
 
@@ -239,7 +240,7 @@ def test_runs_on_arm_under_emulation(files):
 def test_names_and_order(toy, files):
     for arguments in (["x.npy", "y.npy", "z.npy"], ["z=z.npy", "x.npy", "y.npy"], ["y=y.npy", "x.npy", "z=z.npy"],
                       ["x.npy", "z=z.npy", "--", "y.npy"]):
-        assert run(toy, *arguments, "-o", "s", "-o", "t", cwd=files) == (0, b"", ""), arguments
+        assert run(toy, "-o", "s", "-o", "t", *arguments, cwd=files) == (0, b"", ""), arguments
         check_outputs(files, "s", "t")
         for name in "st":
             (files / name).unlink()
@@ -348,6 +349,8 @@ REST = b", 'fortran_order': False, 'shape': (4, 3), }"
     (header(b"{'descr': '" + b"x" * 50 + b"'" + REST), "can't be understood"),
     (header(b"{'descr': '<f4', 'extra': 1" + REST), "can't be understood"),
     (header(b"{'descr': ''" + REST), "can't be understood"),
+    (header(b"{'descr': '<f4'" + REST + b" } "), "can't be understood"),
+    (header(b"{'descr': '\x1b[31m\n'" + REST), "can't be understood: {'descr': '?[31m '"),
     (header(b"{'descr"), "can't be understood"),
     (header(b"['descr'"), "can't be understood"),
     (header(b""), "can't be understood"),
@@ -381,8 +384,9 @@ def test_headers_that_others_write(copy, tmp_path):
     program = copy("float32", 4)
     x = np.arange(5, dtype=np.float32)
     data = x.tobytes()
-    texts = [saved(x, (1, 0)), saved(x, (2, 0)), saved(x, (3, 0)), header(b"{'shape':(5,),'fortran_order':False,'descr':'<f4'}")
-             + data, header(b'{"descr": "<f4", "fortran_order": False, "shape": (5L,)}  \n') + data,
+    texts = [saved(x, (1, 0)), saved(x, (2, 0)), saved(x, (3, 0)),
+             header(b"{'shape':(5,),'fortran_order':False,'descr':'<f4'}") + data,
+             header(b'{"descr": "<f4", "fortran_order": False, "shape": (5L,)}  \n') + data,
              header(b" { 'descr' : '<f4' , 'fortran_order' : True , 'shape' : ( 5 , ) , } \n") + data,
              header(b"{'descr': '=f4', 'fortran_order': False, 'shape': (5,), }") + data, saved(x) + b"more behind it"]
     for text in texts:
@@ -391,8 +395,8 @@ def test_headers_that_others_write(copy, tmp_path):
         np.testing.assert_array_equal(np.load(io.BytesIO(out)), x)
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "float16", "int32", "uint32", "float32", "int64",
-                                   "uint64", "float64"])
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "float16", "int32", "uint32", "float32",
+                                   "int64", "uint64", "float64", "complex64", "complex128"])
 def test_every_dtype_comes_back_as_numpy_writes_it(copy, tmp_path, dtype):
     x = (np.arange(1000) % 2).astype(dtype)
     for array in (x, x[:0], x[:1]):
@@ -502,14 +506,15 @@ def test_compiles_for_every_platform(triple):
         assert emit(text, triple).startswith(b"\x7fELF")
 
 
-def test_a_process_that_is_killed_while_writing_leaves_the_old_file(copy, tmp_path):
-    """With the file size limited, the write fails half way: the old output stays, the temporary file goes."""
+def test_a_write_that_fails_half_way_leaves_the_old_file(copy, tmp_path):
+    """With the size of files limited: the old output stays, the temporary file goes."""
     program = copy("float32", 4)
     np.save(tmp_path / "x.npy", np.zeros(100_000, np.float32))
     (tmp_path / "y.npy").write_bytes(b"old")
     script = ("import resource, signal, os, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
               "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)); os.execv(sys.argv[1], sys.argv[1:])")
-    done = subprocess.run([sys.executable, "-c", script, program, "x.npy"], cwd=tmp_path, capture_output=True, text=True)
+    command = [sys.executable, "-c", script, program, "x.npy"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and "output 'y' (y.npy) can't be written: File too large" in done.stderr
     assert (tmp_path / "y.npy").read_bytes() == b"old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy", "y.npy"]

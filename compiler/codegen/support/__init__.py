@@ -10,6 +10,7 @@ from .limit import limit_ir
 from .main import Array, Interface, SymbolFacts, main_ir, start_ir
 from .platforms import declarations, platform
 from .pool import MAX_THREADS, pool_ir
+from .workers import workers_ir
 
 __all__ = ["EXPORTS", "MAX_THREADS", "Array", "Interface", "SymbolFacts", "main_ir", "start_ir", "support_ir"]
 
@@ -24,5 +25,5 @@ def support_ir(target_triple: str, os: str = "linux") -> str:
     library that holds it must stay loaded (ld -z nodelete): its workers sleep in its code.
     """
     row = platform(target_triple, os)
-    text = pool_ir(row) + limit_ir(row)
+    text = pool_ir(row) + workers_ir(row) + limit_ir(row)
     return f'target triple = "{target_triple}"\n{text}\n{declarations(text, row)}'

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .platforms import Platform, expand
 from .pool import MAX_THREADS
-from .writer import Writer
+from .writer import Slot, Writer
 
 
 def limit_ir(row: Platform) -> str:
@@ -145,9 +145,9 @@ def _quota_ir() -> str:
     f.do(f"store i8 0, ptr {f.element('i8', '%to', end)}")
     f.ret(f"i64 {end}")
 
-    f = writer.function("internal i64 @lamina.read_number(ptr %root, ptr %hierarchy, ptr %path, i32 %length, ptr %file, "
-                        "ptr %second)",
-                        "The number that a file of a control group begins with, 0 if there is none; the next to second.")
+    f = writer.function("internal i64 @lamina.read_number(ptr %root, ptr %hierarchy, ptr %path, i32 %length, "
+                        "ptr %file, ptr %second)",
+                        "The number that a file of a control group begins with, 0 if none; the next goes to %second.")
     name, text, after = f.variable("[4096 x i8]"), f.variable("[128 x i8]"), f.variable("ptr")
     f.format(name.at, 4096, "%s/sys/fs/cgroup%s%.*s/%s", "ptr %root", "ptr %hierarchy", "i32 %length", "ptr %path",
              "ptr %file")
@@ -156,17 +156,22 @@ def _quota_ir() -> str:
     f.do(f"store i64 {f.let(f'call i64 @strtol(ptr {after.get()}, ptr null, i32 10)')}, ptr %second")
     f.ret(f"i64 {first}")
 
-    f = writer.function("internal void @lamina.walk_groups(ptr %root, ptr %hierarchy, ptr %path, i32 %version, ptr %limit)",
+    f = writer.function("internal void @lamina.walk_groups(ptr %root, ptr %hierarchy, ptr %path, i32 %version, "
+                        "ptr %limit)",
                         "Lower limit (i64) to the quota of a control group or of one above it.")
     quota, period, unused = f.variable("i64"), f.variable("i64"), f.variable("i64")
     length = f.variable("i64", f.let("call i64 @strlen(ptr %path)"))
     with f.loop():
         here = f"ptr %root, ptr %hierarchy, ptr %path, i32 {f.let(f'trunc i64 {length.get()} to i32')}"
+
+        def read_number(file: str, second: Slot) -> str:
+            return f.let(f"call i64 @lamina.read_number({here}, ptr {f.string(file)}, ptr {second.at})")
+
         with f.when("eq i32 %version, 2"):
-            quota.set(f.let(f"call i64 @lamina.read_number({here}, ptr {f.string('cpu.max')}, ptr {period.at})"))
+            quota.set(read_number("cpu.max", period))
         with f.when("eq i32 %version, 1"):
-            quota.set(f.let(f"call i64 @lamina.read_number({here}, ptr {f.string('cpu.cfs_quota_us')}, ptr {unused.at})"))
-            period.set(f.let(f"call i64 @lamina.read_number({here}, ptr {f.string('cpu.cfs_period_us')}, ptr {unused.at})"))
+            quota.set(read_number("cpu.cfs_quota_us", unused))
+            period.set(read_number("cpu.cfs_period_us", unused))
         least = f.let(f"call i64 @llvm.smin.i64(i64 {quota.get()}, i64 {period.get()})")  # "max" and -1: no quota
         with f.when(f"sgt i64 {least}, 0"):
             rounded = f.let(f"add i64 {quota.get()}, {f.let(f'sub i64 {period.get()}, 1')}")
@@ -199,13 +204,18 @@ def _quota_ir() -> str:
         f.leave_when(f"eq ptr {second}, null")
         path = f.element("i8", second, 1)
         f.do(f"store i8 0, ptr {second}")
+
+        def walk(hierarchy: str, version: int) -> None:
+            f.do(f"call void @lamina.walk_groups(ptr %root, ptr {f.string(hierarchy)}, ptr {path}, i32 {version}, "
+                 f"ptr {limit.at})")
+
         with f.when(f"eq ptr {names}, {second}"):
-            for hierarchy in ("", "/unified"):
-                f.do(f"call void @lamina.walk_groups(ptr %root, ptr {f.string(hierarchy)}, ptr {path}, i32 2, ptr {limit.at})")
+            walk("", 2)
+            walk("/unified", 2)
         f.format(controllers.at, 1024, ",%s,", f"ptr {names}")
         is_cpu = f.let(f"call ptr @strstr(ptr {controllers.at}, ptr {f.string(',cpu,')})")
         with f.when(f"ne ptr {is_cpu}, null"):
-            f.do(f"call void @lamina.walk_groups(ptr %root, ptr {f.string('/cpu')}, ptr {path}, i32 1, ptr {limit.at})")
+            walk("/cpu", 1)
         line.set(f.element("i8", end, 1))
     f.ret(f"i32 {f.let(f'trunc i64 {limit.get()} to i32')}")
     return writer.text()

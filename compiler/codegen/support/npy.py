@@ -42,9 +42,10 @@ def npy_types() -> str:
 
 def write_npy_functions(writer: Writer, row: Platform) -> None:
     """Add all functions of the list above to `writer`."""
-    _transfer(writer, "read", "Read up to %count bytes, in as many calls as it takes; -1 (errno) or how many there were.")
+    _transfer(writer, "read", "Read up to %count bytes, in as many calls as it takes; -1 (errno) or how many came.")
     _transfer(writer, "write", "Write %count bytes, in as many calls as it takes; -1 (errno) or %count.")
     _error_text(writer)
+    _make_printable(writer)
     _skip_blanks(writer)
     _parse_shape(writer)
     _parse_header(writer)
@@ -87,18 +88,30 @@ def _error_text(writer: Writer) -> None:
     f.ret(f"ptr {f.let(f'call ptr @strerror(i32 {number})')}")
 
 
+def _make_printable(writer: Writer) -> None:
+    f = writer.function("internal void @lamina.make_printable(ptr %text, i64 %length)",
+                        "Make blanks spaces and what no header has question marks: it may end up in a message.")
+    with f.count_to("%length") as i:
+        at = f.element("i8", "%text", i)
+        character = f.load("i8", at)
+        for blank in "\t\n\r":
+            with f.when(f"eq i8 {character}, {ord(blank)}"):
+                f.do(f"store i8 32, ptr {at}")
+        for odd in ("slt", 32), ("eq", 127):  # signed: bytes from 128 on are less than 32
+            with f.when(f"{odd[0]} i8 {f.load('i8', at)}, {odd[1]}"):
+                f.do(f"store i8 63, ptr {at}")
+    f.ret()
+
+
 def _skip_blanks(writer: Writer) -> None:
     f = writer.function("internal i8 @lamina.skip_blanks(ptr %cursor)",
-                        "Move the cursor (a ptr) over blanks; return the character there.")
+                        "Move the cursor (a ptr) over spaces; return the character there.")
     with f.loop():
         at = f.load("ptr", "%cursor")
         character = f.load("i8", at)
-        for blank in " \t\n\r":
-            with f.when(f"eq i8 {character}, {ord(blank)}"):
-                f.do(f"store ptr {f.element('i8', at, 1)}, ptr %cursor")
-        moved = f.load("ptr", "%cursor")
-        f.leave_when(f"eq ptr {moved}, {at}")
-    f.ret(f"i8 {f.load('i8', f.load('ptr', '%cursor'))}")
+        with f.when(f"ne i8 {character}, 32"):
+            f.ret(f"i8 {character}")
+        _advance(f)
 
 
 def _advance(f: FunctionWriter, count=1) -> None:
@@ -208,6 +221,9 @@ def _parse_header(writer: Writer) -> None:
         mark = f.let("call i8 @lamina.skip_blanks(ptr %cursor)")
         f.leave_when(f"eq i8 {mark}, {ord('}')}  ; }}")
         _expect(f, ",")
+    _expect(f, "}")
+    with f.when(f"ne i8 {f.let('call i8 @lamina.skip_blanks(ptr %cursor)')}, 0"):
+        f.ret("i32 1")
     f.ret(f"i32 {f.let('zext i1 ' + f.is_(f'ne i64 {seen.get()}, 7') + ' to i32')}")
 
 
@@ -259,16 +275,21 @@ def _read_header(writer: Writer) -> None:
         fail(f, f"has a header of %ld bytes; up to {MAX_HEADER} are read", f"i64 {length.get()}")
     read(text, length.get(), "ends inside its header")
     f.do(f"store i8 0, ptr {f.element('i8', text, length.get())}")
-    with f.when(f"ne i32 {f.let(f'call i32 @lamina.parse_header(ptr {text}, ptr %header)')}, 0"):
-        fail(f, "has a header that can't be understood: %.100s", f"ptr {text}")
+    f.do(f"call void @lamina.make_printable(ptr {text}, i64 {length.get()})")
+    malformed = f.variable("i32", f.let(f"call i32 @lamina.parse_header(ptr {text}, ptr %header)"))
     descr = f.field(HEADER, "%header", DESCR)
     order = f.load("i8", descr)
+    with f.when(f"eq i32 {malformed.get()}, 0"):
+        known = f.let(f"call ptr @memchr(ptr {f.string('<>|=[')}, i32 {f.let(f'zext i8 {order} to i32')}, i64 5)")
+        malformed.set(f.let("zext i1 " + f.is_(f"eq ptr {known}, null") + " to i32"))
+    with f.when(f"ne i32 {malformed.get()}, 0"):
+        fail(f, "has a header that can't be understood: %.100s", f"ptr {text}")
     with f.when(f"eq i8 {order}, {ord('[')}"):
         fail(f, "holds records, not an array of numbers")
     with f.when(f"eq i8 {order}, {ord('>')}"):
         width = f.load("i8", f.element("i8", descr, 2))
         with f.when(f"ne i8 {width}, {ord('1')}"):
-            fail(f, "is big-endian (%s): save it as little-endian, with x.astype(x.dtype.newbyteorder('<'))", f"ptr {descr}")
+            fail(f, "is big-endian (%s): save it as little-endian, x.astype(x.dtype.newbyteorder('<'))", f"ptr {descr}")
     fortran, rank = f.load_field(HEADER, "%header", FORTRAN, "i64"), f.load_field(HEADER, "%header", RANK, "i64")
     with f.when(f"ne i64 {fortran}, 0"):
         with f.when(f"sgt i64 {rank}, 1"):
@@ -332,7 +353,7 @@ def _write_array(writer: Writer) -> None:
 def _open_output(writer: Writer, row: Platform) -> None:
     f = writer.function("internal i32 @lamina.output_open(ptr %path, i32 %number, ptr %output, ptr %error)",
                         "Open what %path names: standard output for \"-\"; a pipe or device as it is; else a new file\n"
-                        "beside it (named by process and %number) that gets the name when it is whole. Links are followed.")
+                        "beside it (named by process and %number), which gets the name when it is whole.")
     is_temporary, final = f.field(OUTPUT, "%output", IS_TEMPORARY), f.field(OUTPUT, "%output", FINAL)
     file, name = f.field(OUTPUT, "%output", FILE), f.field(OUTPUT, "%output", TEMPORARY)
     f.do(f"store i32 0, ptr {is_temporary}")
