@@ -31,11 +31,11 @@ class Control(Op, abstract=True):
     def at_extents(self, extents):
         changed = {}
         for name, value in self.attributes().items():
-            if isinstance(value, Graph):
-                changed[name] = graph_at_extents(value, extents)
-            elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
-                changed[name] = tuple(graph_at_extents(g, extents) for g in value)
-        changed = {name: new for name, new in changed.items() if new is not getattr(self, name)}
+            graphs = value if isinstance(value, tuple) else (value,)
+            if all(isinstance(g, Graph) for g in graphs):
+                new = tuple(graph_at_extents(g, extents) for g in graphs)
+                if any(n is not g for n, g in zip(new, graphs)):
+                    changed[name] = new if isinstance(value, tuple) else new[0]
         op = replace(self, **changed) if changed else self
         return super(Control, op).at_extents(extents)
 

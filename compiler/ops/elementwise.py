@@ -118,16 +118,19 @@ class Sign(Elementwise):
 
 @dataclass(frozen=True)
 class Floor(Unary):
+    """The largest integer that is at most x."""
     kernel_op, numpy = "floor", staticmethod(np.floor)
 
 
 @dataclass(frozen=True)
 class Ceil(Unary):
+    """The smallest integer that is at least x."""
     kernel_op, numpy = "ceil", staticmethod(np.ceil)
 
 
 @dataclass(frozen=True)
 class Trunc(Unary):
+    """x without its fraction."""
     kernel_op, numpy = "trunc", staticmethod(np.trunc)
 
 
@@ -139,6 +142,7 @@ class Round(Unary):
 
 @dataclass(frozen=True)
 class Sqrt(Unary):
+    """The square root; NaN below 0."""
     kernel_op, numpy = "sqrt", staticmethod(np.sqrt)
 
 
@@ -153,91 +157,109 @@ class Rsqrt(Unary):
 
 @dataclass(frozen=True)
 class Exp(Unary):
+    """e to the power x."""
     kernel_op, numpy = "exp", staticmethod(np.exp)
 
 
 @dataclass(frozen=True)
 class Exp2(Unary):
+    """2 to the power x."""
     kernel_op, numpy = "exp2", staticmethod(np.exp2)
 
 
 @dataclass(frozen=True)
 class Expm1(Unary):
+    """exp(x) - 1, without the cancellation near 0."""
     kernel_op, numpy = "expm1", staticmethod(np.expm1)
 
 
 @dataclass(frozen=True)
 class Log(Unary):
+    """The natural logarithm."""
     kernel_op, numpy = "log", staticmethod(np.log)
 
 
 @dataclass(frozen=True)
 class Log2(Unary):
+    """The logarithm to base 2."""
     kernel_op, numpy = "log2", staticmethod(np.log2)
 
 
 @dataclass(frozen=True)
 class Log1p(Unary):
+    """log(1 + x), without the cancellation near 0."""
     kernel_op, numpy = "log1p", staticmethod(np.log1p)
 
 
 @dataclass(frozen=True)
 class Sin(Unary):
+    """The sine of x radians."""
     kernel_op, numpy = "sin", staticmethod(np.sin)
 
 
 @dataclass(frozen=True)
 class Cos(Unary):
+    """The cosine of x radians."""
     kernel_op, numpy = "cos", staticmethod(np.cos)
 
 
 @dataclass(frozen=True)
 class Tan(Unary):
+    """The tangent of x radians."""
     kernel_op, numpy = "tan", staticmethod(np.tan)
 
 
 @dataclass(frozen=True)
 class Asin(Unary):
+    """The arcsine in radians, -pi/2 .. pi/2; NaN outside of -1 .. 1."""
     kernel_op, numpy = "asin", staticmethod(np.arcsin)
 
 
 @dataclass(frozen=True)
 class Acos(Unary):
+    """The arccosine in radians, 0 .. pi; NaN outside of -1 .. 1."""
     kernel_op, numpy = "acos", staticmethod(np.arccos)
 
 
 @dataclass(frozen=True)
 class Atan(Unary):
+    """The arctangent in radians, -pi/2 .. pi/2."""
     kernel_op, numpy = "atan", staticmethod(np.arctan)
 
 
 @dataclass(frozen=True)
 class Sinh(Unary):
+    """The hyperbolic sine."""
     kernel_op, numpy = "sinh", staticmethod(np.sinh)
 
 
 @dataclass(frozen=True)
 class Cosh(Unary):
+    """The hyperbolic cosine."""
     kernel_op, numpy = "cosh", staticmethod(np.cosh)
 
 
 @dataclass(frozen=True)
 class Asinh(Unary):
+    """The inverse hyperbolic sine."""
     kernel_op, numpy = "asinh", staticmethod(np.arcsinh)
 
 
 @dataclass(frozen=True)
 class Acosh(Unary):
+    """The inverse hyperbolic cosine; NaN below 1."""
     kernel_op, numpy = "acosh", staticmethod(np.arccosh)
 
 
 @dataclass(frozen=True)
 class Atanh(Unary):
+    """The inverse hyperbolic tangent; NaN outside of -1 .. 1."""
     kernel_op, numpy = "atanh", staticmethod(np.arctanh)
 
 
 @dataclass(frozen=True)
 class Tanh(Unary):
+    """The hyperbolic tangent."""
     kernel_op, numpy = "tanh", staticmethod(np.tanh)
 
 
@@ -282,6 +304,7 @@ class Not(Unary):
 
 @dataclass(frozen=True)
 class IsNan(Elementwise):
+    """Whether x is NaN."""
     dtypes, numpy = FLOATS, staticmethod(np.isnan)
 
     def result_dtype(self, dtype):
@@ -367,6 +390,7 @@ class Add(Binary):
 
 @dataclass(frozen=True)
 class Sub(Binary):
+    """x - y; unsigned integers wrap."""
     kernel_op, numpy = "sub", staticmethod(np.subtract)
 
 
@@ -438,7 +462,7 @@ class Pow(Binary):
             return np.power(x, y)
         result = np.power(x, np.where(y < 0, 0, y))
         below = np.where(x == 1, 1, np.where(x == -1 if x.dtype.kind == "i" else False, np.where(y % 2 == 0, 1, -1), 0))
-        return np.where(y < 0, below, result).astype(x.dtype)
+        return np.where(y < 0, below.astype(x.dtype), result)
 
     @classmethod
     def domain(cls):
@@ -465,16 +489,19 @@ class Min(Binary):
 
 @dataclass(frozen=True)
 class And(Binary):
+    """Logical and of bool, bitwise and of integers."""
     dtypes, kernel_op, numpy = _BITS, "and", staticmethod(np.bitwise_and)
 
 
 @dataclass(frozen=True)
 class Or(Binary):
+    """Logical or of bool, bitwise or of integers."""
     dtypes, kernel_op, numpy = _BITS, "or", staticmethod(np.bitwise_or)
 
 
 @dataclass(frozen=True)
 class Xor(Binary):
+    """Logical exclusive or of bool, bitwise of integers."""
     dtypes, kernel_op, numpy = _BITS, "xor", staticmethod(np.bitwise_xor)
 
 
@@ -491,6 +518,7 @@ class Shift(Binary, abstract=True):
 
 @dataclass(frozen=True)
 class Shl(Shift):
+    """x * 2^y without the bits that leave on the left."""
     kernel_op = "shl"
 
     def reference(self, x, y):
