@@ -1,0 +1,1 @@
+"""From a fused group to one Kernel: a template where there is one, else generic loops."""

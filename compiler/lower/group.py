@@ -1,0 +1,65 @@
+"""Which way does a group become a kernel?  By its kind: a template where the group has one, else generic loops."""
+
+from __future__ import annotations
+
+from ..core.errors import CompilerError
+from ..graph.graph import Graph
+from ..kernel.ir import Buffer, Kernel
+from ..ops.control import Fused
+from ..ops.reduce import Reduce
+from ..targets.target import Target
+from .loops import lower_pointwise
+from .reductions import lower_reduction
+from .single import lower_single
+
+KINDS = ("loops", "reduction", "contraction", "attention", "single")
+
+
+def lower_group(kind: str, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+    """The kernel of a fused group. `params` and `results` are the buffers where its operands and results lie; a kernel may ask
+    for more parameters, of role "workspace", after those."""
+    if kind == "loops":
+        return lower_pointwise(body, params, results, target, name)
+    if kind == "reduction":
+        return lower_reduction(body, params, results, target, name)
+    if kind == "contraction":
+        from ..templates.contraction import lower_contraction
+        return lower_contraction(body, params, results, target, name)
+    if kind == "attention":
+        from ..templates.attention import lower_attention
+        return lower_attention(body, params, results, target, name)
+    if kind == "single":
+        return lower_single(body, params, results, target, name)
+    raise CompilerError(f"no lowering for groups of kind {kind!r}")
+
+
+def inplace_pairs(op: Fused, result: int) -> tuple[int, ...]:
+    """The operands whose storage result number `result` may take over: each element is read only to make the same element."""
+    if op.kind == "single":
+        return ()
+    body = op.body
+    value = body.results[result]
+    if len(body.results) > 1 and op.kind != "reduction":
+        return ()
+    safe = []
+    for j, param in enumerate(body.params):
+        if param.shape == value.shape and _only_same_place(body, param, value):
+            safe.append(j)
+    return tuple(safe)
+
+
+def _only_same_place(body: Graph, param, result) -> bool:
+    """Whether `param` reaches everything that reads it through elementwise ops of the result's shape, or a row's reduction."""
+    stack, seen = [param], set()
+    while stack:
+        v = stack.pop()
+        for user in body.users.get(v, ()):
+            if user in seen:
+                continue
+            seen.add(user)
+            if isinstance(user.op, Reduce):
+                continue
+            if not user.op.is_pointwise or user.results[0].shape != result.shape:
+                return False
+            stack.append(user.results[0])
+    return True

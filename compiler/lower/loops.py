@@ -1,0 +1,219 @@
+"""How does a group of pointwise ops and index maps become loops?  One nest for each shape that leaves the group.
+
+Neighbouring axes that every address walks alike are merged, the axis with the most unit strides becomes the lanes, and the
+outermost loop is spread over threads where the work pays for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.dims import Dim, Symbol, nominal, product, symbols_of
+from ..graph.graph import Graph, Value
+from ..kernel.builder import BlockBuilder, add, as_expr, cast, minimum, mul, sub
+from ..kernel.ir import Buffer, Expr, Kernel, Load, Var
+from ..targets.target import Target
+from .affine import affine
+from .elements import Elements, loads_of
+
+CHUNK_WORK = 1 << 14  # element operations that make a chunk worth handing to another thread
+BLOCK = 4096  # elements of a one-dimensional nest in one block
+
+
+def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+    """The kernel of a group without reductions. `params` and `results` are the buffers of the body's, in order."""
+    block = BlockBuilder()
+    symbols = group_symbols(body)
+    nests: dict[tuple, list[tuple[Value, Buffer]]] = {}
+    for value, buffer in zip(body.results, results):
+        nests.setdefault(value.shape, []).append((value, buffer))
+    plans = {shape: plan_nest(body, params, stores, symbols, target) for shape, stores in nests.items()}
+    flat = any(plan.is_merged for plan in plans.values())
+    inputs = [flatten(b) if flat else b for b in params]
+    outputs = {b.name: flatten(b) if flat else b for b in results}
+    for shape, stores in nests.items():
+        elements = Elements(body, block, {})
+        for value, buffer, own in zip(body.params, params, inputs):
+            elements.computed[value] = reader(buffer, own)
+        emit_nest(elements, plans[shape], [(v, b, outputs[b.name]) for v, b in stores], block, target)
+    return Kernel(name, tuple(inputs) + tuple(outputs[b.name] for b in results), block.statements,
+                  tuple(s.name for s in symbols.values()))
+
+
+def group_symbols(body: Graph) -> dict[str, Symbol]:
+    dims = [d for v in (*body.params, *(r for n in body.nodes for r in n.results)) for d in v.shape]
+    return {s.name: s for s in symbols_of(*dims)}
+
+
+def flatten(buffer: Buffer) -> Buffer:
+    """The same storage as one axis."""
+    span: Dim = 1
+    for extent, stride in zip(buffer.shape, buffer.strides):
+        span = span + (extent - 1) * (stride if not isinstance(stride, int) or stride > 0 else 0)
+    return Buffer(buffer.name, buffer.dtype, (span,), (1,), buffer.role, buffer.space)
+
+
+def flat_index(buffer: Buffer, index) -> Expr:
+    total: Expr = as_expr(0)
+    for i, stride in zip(index, buffer.strides):
+        total = add(total, mul(i, as_expr(stride)))
+    return total
+
+
+def reader(buffer: Buffer, own: Buffer):
+    """A function of the index that reads `buffer` through its kernel parameter `own` (itself, or flattened)."""
+    wide = buffer.dtype.compute
+    if own is buffer:
+        return lambda index: cast(wide, Load(buffer, tuple(map(as_expr, index))))
+    return lambda index: cast(wide, Load(own, (flat_index(buffer, index),)))
+
+
+def store_element(block: BlockBuilder, buffer: Buffer, own: Buffer, index, value: Expr, streaming: bool = False) -> None:
+    block.store(own, index if own is buffer else (flat_index(buffer, index),), value, streaming)
+
+
+@dataclass(frozen=True)
+class NestPlan:
+    """Loops for one shape: `runs` of axes that go as one loop (outermost first), the one that has the lanes, its lanes."""
+
+    runs: tuple[tuple[int, ...], ...]
+    extents: tuple[Dim, ...]
+    vector: int | None
+    width: int
+    cost: int  # element operations for one element
+    streaming: bool = False
+
+    @property
+    def is_merged(self) -> bool:
+        return any(len(r) > 1 for r in self.runs)
+
+
+def plan_nest(body: Graph, params: list[Buffer], stores: list[tuple[Value, Buffer]], symbols, target: Target) -> NestPlan:
+    shape = stores[0][0].shape
+    trial = BlockBuilder()
+    elements = Elements(body, trial, dict(zip(body.params, params)))
+    index = tuple(Var(f"axis{i}") for i in range(len(shape)))
+    values = [elements.at(v, index) for v, _ in stores]
+    found: dict[int, Load] = {}
+    seen: set[int] = set()
+    for statement in trial.statements:
+        loads_of(statement.value, found, seen)
+    for v in values:
+        loads_of(v, found, seen)
+    names = frozenset(v.name for v in index)
+    accesses = [affine(flat_index(load.buffer, load.index), names, symbols) for load in found.values()]
+    accesses += [affine(flat_index(b, index), names, symbols) for _, b in stores]
+    dtypes = [load.buffer.dtype for load in found.values()] + [b.dtype for _, b in stores]
+    bound = _used_outside_addresses((*values, *(s.value for s in trial.statements)), names)
+
+    axes = [i for i, d in enumerate(shape) if d != 1]
+    runs: list[list[int]] = []
+    for axis in axes:
+        if runs and _mergeable(runs[-1][-1], axis, shape, accesses, bound):
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    extents = [product(shape[a] for a in run) for run in runs]
+    vector = _lane_axis(runs, extents, accesses, target)
+    narrow = max((d.compute.itemsize for d in dtypes), default=4)
+    width = max(1, target.vector_bytes // max(4, min(narrow, 8)))
+    if narrow == 8 and any(d.itemsize <= 4 for d in dtypes):
+        width = target.vector_bytes // 4 if target.vector_bytes >= 32 else width
+    cost = 1 + sum(1 for n in body.nodes if not n.op.is_view) + 8 * sum(1 for n in body.nodes if getattr(n.op, "kernel_op", "") in SLOW)
+    return NestPlan(tuple(map(tuple, runs)), tuple(extents), vector, width, cost)
+
+
+SLOW = frozenset(("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "erfc", "sin", "cos", "tan", "pow", "div", "atan2", "sqrt", "rsqrt"))
+
+
+def _used_outside_addresses(exprs, names: frozenset[str]) -> set[str]:
+    """Loop variables whose value itself is computed with (index ramps, bounds of pads), so that their axes can't merge."""
+    used: set[str] = set()
+    seen: set[int] = set()
+
+    def visit(e):
+        if e is None or id(e) in seen:
+            return
+        seen.add(id(e))
+        if isinstance(e, Var):
+            if e.name in names:
+                used.add(e.name)
+            return
+        if isinstance(e, Load):
+            return
+        for field in ("x", "y", "z", "condition"):
+            visit(getattr(e, field, None))
+    for e in exprs:
+        visit(e)
+    return used
+
+
+def _mergeable(outer: int, inner: int, shape, accesses, bound: set[str]) -> bool:
+    a, b = f"axis{outer}", f"axis{inner}"
+    if a in bound or b in bound:
+        return False
+    return all(form is not None and form.get(a, 0) == form.get(b, 0) * shape[inner] for form in accesses)
+
+
+def _lane_axis(runs, extents, accesses, target: Target) -> int | None:
+    """The loop whose neighbours lie side by side in most accesses; the last one on a tie."""
+    best, best_score = None, -1.0
+    for i, run in enumerate(runs):
+        step = [form.get(f"axis{run[-1]}", 0) for form in accesses if form is not None]
+        score = sum(1.0 if s == 1 else 0.6 if s == 0 else 0.0 for s in step) / max(1, len(step))
+        if nominal(extents[i]) < 8:
+            score *= 0.3
+        if i == len(runs) - 1:
+            score += 0.2
+        if score > best_score:
+            best, best_score = i, score
+    return best
+
+
+def emit_nest(elements: Elements, plan: NestPlan, stores, block: BlockBuilder, target: Target) -> None:
+    """The loops of one nest. `stores` are (value, buffer, the kernel's own buffer)."""
+    rank = stores[0][0].type.rank
+    order = [i for i in range(len(plan.runs)) if i != plan.vector] + ([plan.vector] if plan.vector is not None else [])
+    position: list[Expr] = [as_expr(0)] * rank
+
+    def finish() -> None:
+        index = tuple(position)
+        for value, buffer, own in stores:
+            store_element(block, buffer, own, index, elements.at(value, index))
+
+    def nest(depth: int) -> None:
+        if depth == len(order):
+            finish()
+            return
+        run = order[depth]
+        extent = plan.extents[run]
+        is_vector = run == plan.vector
+        inner = product(plan.extents[r] for r in order[depth + 1:])
+        kind = "vector" if is_vector else "serial"
+        work = nominal(product(plan.extents)) * plan.cost
+        if depth == 0 and work >= 2 * CHUNK_WORK:
+            if is_vector:
+                _blocked(extent)
+                return
+            kind = "parallel"
+        grain = max(1, CHUNK_WORK // max(1, nominal(inner) * plan.cost))
+        elements.enter()
+        with block.loop(f"i{depth}", extent, kind, plan.width if is_vector else grain, 2 if is_vector and plan.cost < 24 else 1) as var:
+            position[plan.runs[run][-1]] = var
+            nest(depth + 1)
+        elements.leave()
+
+    def _blocked(extent: Dim) -> None:
+        size = max(plan.width, min(BLOCK, 16 * CHUNK_WORK // plan.cost // 16 * 16))
+        blocks = (extent + (size - 1)) // size
+        with block.loop("block", blocks, "parallel", max(1, CHUNK_WORK // (size * plan.cost))) as outer:
+            start = block.let("start", mul(outer, size))
+            exact = isinstance(extent, int) and extent % size == 0
+            left = as_expr(size) if exact else minimum(sub(as_expr(extent), start), size)
+            elements.enter()
+            with block.loop("lane", left, "vector", plan.width, 2 if plan.cost < 24 else 1) as var:
+                position[plan.runs[plan.vector][-1]] = add(start, var)
+                nest(1)
+            elements.leave()
+
+    nest(0)

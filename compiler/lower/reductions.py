@@ -1,0 +1,306 @@
+"""How does a group with reductions become loops?  Softmax, norms, losses, sums: one pass over memory.
+
+Rows: where the last axis is reduced, one position of the kept axes is done at a time, its row in cache: a loop over the row for
+each phase of reductions and one for the results. Columns: where the last axis is kept, its elements are the lanes.
+"""
+
+from __future__ import annotations
+
+from ..core.dims import bounds, nominal, product
+from ..graph.graph import Graph, Value
+from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
+from ..kernel.ir import Buffer, Kernel
+from ..ops.reduce import identity
+from ..targets.target import Target
+from .domain import Domain, find_domain
+from .elements import Elements
+from .loops import CHUNK_WORK, SLOW, group_symbols, reader
+
+_OPERATION = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
+ROW_LIMIT = 1 << 14  # elements of a row that is kept on the stack between phases
+COLUMN_VECTORS = 4  # vectors of columns that are reduced together: whole cache lines, several adds in flight
+
+
+def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+    """The kernel of a group whose reductions share one domain."""
+    nest = _Nest(body, params, results, target)
+    nest.emit()
+    return Kernel(name, tuple(params) + tuple(results), nest.block.statements, tuple(group_symbols(body)))
+
+
+class _Nest:
+    """One reduction group while its loops are being written."""
+
+    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target):
+        self.body, self.params, self.results, self.target = body, params, results, target
+        self.domain = find_domain(body)
+        self.block = BlockBuilder()
+        self.elements = Elements(body, self.block, {})
+        for value, buffer in zip(body.params, params):
+            self.elements.computed[value] = reader(buffer, buffer)
+        dtypes = [v.dtype.compute for v in (*body.params, *(r for n in body.nodes for r in n.results)) if not v.dtype.is_bool]
+        widest = max((d.itemsize for d in dtypes), default=4)
+        self.width = max(1, target.vector_bytes // max(4, widest))
+        self.cost = 1 + sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes if not n.op.is_view)
+        self.stored: dict[Value, Buffer] = {}
+        self.written: set[int] = set()
+
+    def emit(self) -> None:
+        domain = self.domain
+        last = len(domain.shape) - 1
+        lanes = next((a for a in range(last, -1, -1) if domain.shape[a] != 1), last)
+        if lanes in domain.reduced or not domain.kept:
+            self._rows(domain)
+        else:
+            self._columns(domain, lanes)
+
+    # ---- rows ------------------------------------------------------------------------------------------------------
+    def _rows(self, domain: Domain) -> None:
+        kept = [a for a in domain.kept if domain.shape[a] != 1]
+        count = product(domain.shape[a] for a in kept)
+        row_work = nominal(product(domain.shape[a] for a in domain.reduced)) * self.cost
+        parallel = nominal(count) * row_work >= 2 * CHUNK_WORK and count != 1
+        grain = max(1, CHUNK_WORK // max(1, row_work))
+        if count == 1:
+            self._row(domain, [as_expr(0)] * len(domain.shape))
+            return
+        with self.block.loop("row", count, "parallel" if parallel else "serial", grain) as row:
+            self.elements.enter()
+            position = self._unflatten(domain, kept, row)
+            self._row(domain, position)
+            self.elements.leave()
+
+    def _unflatten(self, domain: Domain, axes: list[int], flat: Expr) -> list[Expr]:
+        position: list[Expr] = [as_expr(0)] * len(domain.shape)
+        rest = flat
+        for axis in reversed(axes[1:]):
+            position[axis] = self.block.let(f"d{axis}", mod(rest, domain.shape[axis]))
+            rest = floordiv(rest, domain.shape[axis])
+        if axes:
+            position[axes[0]] = self.block.let(f"d{axes[0]}", rest)
+        return position
+
+    def _row(self, domain: Domain, position: list[Expr]) -> None:
+        reduced = [a for a in domain.reduced if domain.shape[a] != 1] or list(domain.reduced[-1:])
+        for number, phase in enumerate(domain.phases):
+            self._phase(domain, number, phase, position, reduced)
+        self._finish(domain, position, reduced, self.width)
+
+    def _loops(self, domain: Domain, reduced: list[int], position: list[Expr], width: int, interleave: int, visit) -> None:
+        """Nested loops over the reduced axes, the last one with `width` lanes; `visit(flat index in the row)`."""
+        def nest(depth: int, flat: Expr) -> None:
+            axis = reduced[depth]
+            inner = depth == len(reduced) - 1
+            kind = "vector" if inner and width > 1 else "serial"
+            with self.block.loop(f"r{axis}", domain.shape[axis], kind, width if inner else 1, interleave if inner else 1) as var:
+                self.elements.enter()
+                position[axis] = var
+                here = add(mul(flat, domain.shape[axis]), var)
+                visit(here) if inner else nest(depth + 1, here)
+                self.elements.leave()
+        nest(0, as_expr(0))
+        for axis in reduced:
+            position[axis] = as_expr(0)
+
+    def _phase(self, domain: Domain, number: int, phase, position: list[Expr], reduced: list[int], width: int | None = None) -> None:
+        width = self.width if width is None else width
+        registers = []
+        for node in phase:
+            operand = node.operands[0]
+            wide = operand.dtype.compute
+            register = self.block.alloc("acc", wide, (), "register")
+            self.block.store(register, (), constant(identity(node.op.kind, wide), wide))
+            registers.append(register)
+            if width > 1 and operand not in self.stored:
+                self._plan_row(domain, number, operand, reduced)
+        fresh = {n.operands[0] for n in phase} & set(self.stored) - self.written_values()
+
+        def visit(flat: Expr) -> None:
+            index = tuple(position)
+            for node, register in zip(phase, registers):
+                operand = node.operands[0]
+                value = self.elements.at(operand, index)
+                if operand in fresh:
+                    value = self.block.let("kept", value)
+                    self._store_row(operand, flat, index, value)
+                operation = _OPERATION[node.op.kind]
+                self.block.accumulate(register, (), "or" if value.dtype.is_bool and operation == "max" else
+                                      "and" if value.dtype.is_bool and operation == "min" else operation, value)
+        interleave = 4 if self.cost < 12 else 2
+        self._loops(domain, reduced, position, width, interleave, visit)
+        for operand in fresh:
+            self._read_row(domain, operand, reduced)
+        for node, register in zip(phase, registers):
+            result = self.block.let(node.op.kind, load(register, ()))
+            self.elements.computed[node.results[0]] = lambda index, result=result: result
+
+    # ---- what a row keeps between phases ------------------------------------------------------------------------------
+    def written_values(self) -> set[Value]:
+        return {v for v in self.stored if id(v) in self.written}
+
+    def _plan_row(self, domain: Domain, number: int, operand: Value, reduced: list[int]) -> None:
+        """Keep `operand` of this phase's reduction where later loops need it and making it again costs more than reading it."""
+        if operand in self.body.params or not self._needed_later(domain, number, operand):
+            return
+        if operand in self.body.results and self.domain.layouts[self.body.results.index(operand)] == tuple(range(len(domain.shape))):
+            self.stored[operand] = self.results[self.body.results.index(operand)]
+            return
+        if self._cost_of(operand) < 4:
+            return
+        size = product(domain.shape[a] for a in reduced)
+        most = bounds(size)[1]
+        if most <= ROW_LIMIT:
+            self.stored[operand] = self.block.alloc("kept_row", operand.dtype.compute, (int(most),), "stack")
+
+    def _store_row(self, operand: Value, flat: Expr, index, value: Expr) -> None:
+        buffer = self.stored[operand]
+        if buffer.space == "stack":
+            self.block.store(buffer, (flat,), value)
+        else:
+            self.block.store(buffer, index, value)
+
+    def _read_row(self, domain: Domain, operand: Value, reduced: list[int]) -> None:
+        buffer = self.stored[operand]
+        self.written.add(id(operand))
+        if buffer.space == "stack":
+            def read(index):
+                flat: Expr = as_expr(0)
+                for axis in reduced:
+                    flat = add(mul(flat, domain.shape[axis]), index[axis])
+                return load(buffer, (flat,))
+            self.elements.computed[operand] = read
+        else:
+            self.elements.computed[operand] = lambda index: cast(buffer.dtype.compute, load(buffer, index))
+
+    def _needed_later(self, domain: Domain, number: int, operand: Value) -> bool:
+        later = {n for phase in domain.phases[number + 1:] for n in phase}
+        targets = [n.operands[0] for n in later] + [r for r in self.body.results]
+        reduces = {n.results[0] for phase in domain.phases for n in phase}
+        stack, seen = list(targets), set()
+        while stack:
+            value = stack.pop()
+            if value is operand:
+                return True
+            if value in seen or value in reduces or value.node is None:
+                continue
+            seen.add(value)
+            stack.extend(value.node.operands)
+        return False
+
+    def _cost_of(self, value: Value) -> int:
+        """Operations to make `value` again from what is stored."""
+        cost, stack, seen = 0, [value], set()
+        while stack:
+            v = stack.pop()
+            if v in seen or v.node is None or (v in self.elements.computed):
+                cost += v in self.body.params
+                continue
+            seen.add(v)
+            if not v.op.is_view:
+                cost += 8 if getattr(v.op, "kernel_op", "") in SLOW else 1
+            stack.extend(v.node.operands)
+        return cost
+
+    def _finish(self, domain: Domain, position: list[Expr], reduced: list[int], width: int) -> None:
+        """Store the group's results: those of the kept axes once, the full ones in a loop of their own."""
+        full = []
+        for value, buffer, layout in zip(self.body.results, self.results, domain.layouts):
+            if id(value) in self.written and self.stored.get(value) is buffer:
+                continue
+            if domain.is_full(layout):
+                full.append((value, buffer, layout))
+            else:
+                index = domain.index(layout, position)
+                self.block.store(buffer, index, self.elements.at(value, index))
+        if not full:
+            return
+
+        def visit(flat: Expr) -> None:
+            for value, buffer, layout in full:
+                index = domain.index(layout, position)
+                self.block.store(buffer, index, self.elements.at(value, index))
+        self._loops(domain, reduced, position, width, 2, visit)
+
+    # ---- columns -----------------------------------------------------------------------------------------------------
+    def _columns(self, domain: Domain, lanes: int) -> None:
+        kept = [a for a in domain.kept if domain.shape[a] != 1 and a != lanes]
+        reduced = [a for a in domain.reduced if domain.shape[a] != 1] or list(domain.reduced[-1:])
+        count, extent = product(domain.shape[a] for a in kept), domain.shape[lanes]
+        column_work = nominal(product(domain.shape[a] for a in domain.reduced)) * self.cost
+        wide = self.width * COLUMN_VECTORS
+        block = wide if len(domain.phases) == 1 and nominal(extent) >= wide else self.width
+        blocks = (extent + (block - 1)) // block
+        work = nominal(count) * nominal(extent) * column_work
+        kind = "parallel" if work >= 2 * CHUNK_WORK and count * blocks != 1 else "serial"
+        grain = max(1, CHUNK_WORK // max(1, column_work * block))
+        with self.block.loop("columns", count * blocks, kind, grain) as flat:
+            self.elements.enter()
+            position = self._unflatten(domain, kept, self.block.let("outer", floordiv(flat, blocks)))
+            start = self.block.let("start", mul(mod(flat, blocks), block))
+            whole = isinstance(extent, int) and extent % block == 0
+            if block == wide:
+                if whole:
+                    self._wide_columns(domain, lanes, reduced, position, start)
+                else:
+                    fits = compare("le", add(start, block), as_expr(extent))
+                    with self.block.when(fits):
+                        self.elements.enter()
+                        self._wide_columns(domain, lanes, reduced, list(position), start)
+                        self.elements.leave()
+                    with self.block.when(compare("gt", add(start, block), as_expr(extent))):
+                        self.elements.enter()
+                        self._narrow_columns(domain, lanes, reduced, list(position), start, block)
+                        self.elements.leave()
+            else:
+                self._narrow_columns(domain, lanes, reduced, position, start, block)
+            self.elements.leave()
+
+    def _narrow_columns(self, domain: Domain, lanes: int, reduced, position, start: Expr, block: int) -> None:
+        """One vector of columns at a time, any number of phases; the last vector is masked."""
+        extent = domain.shape[lanes]
+        whole = isinstance(extent, int) and extent % block == 0
+        count = as_expr(block) if whole else minimum(sub(as_expr(extent), start), block)
+        with self.block.loop("lane", count, "vector", self.width) as lane:
+            self.elements.enter()
+            position[lanes] = self.block.let("column", add(start, lane))
+            for number, phase in enumerate(domain.phases):
+                self._phase(domain, number, phase, position, reduced, width=1)
+            self._finish(domain, position, reduced, 1)
+            self.elements.leave()
+
+    def _wide_columns(self, domain: Domain, lanes: int, reduced, position, start: Expr) -> None:
+        """COLUMN_VECTORS vectors of columns together, one phase: accumulators in registers."""
+        shape = (COLUMN_VECTORS, self.width)
+        registers = []
+        for node in domain.phases[0]:
+            wide = node.operands[0].dtype.compute
+            register = self.block.alloc("acc", wide, shape, "register")
+            self._each_vector(lambda u, lane: self.block.store(register, (u, lane), constant(identity(node.op.kind, wide), wide)))
+            registers.append(register)
+
+        def visit(flat: Expr) -> None:
+            def one(u, lane):
+                position[lanes] = add(add(start, mul(u, self.width)), lane)
+                for node, register in zip(domain.phases[0], registers):
+                    value = self.elements.at(node.operands[0], tuple(position))
+                    operation = _OPERATION[node.op.kind]
+                    if value.dtype.is_bool:
+                        operation = {"max": "or", "min": "and"}[operation]
+                    self.block.accumulate(register, (u, lane), operation, value)
+            self._each_vector(one)
+        self._loops(domain, reduced, position, 1, 1, visit)
+
+        def finish(u, lane):
+            position[lanes] = self.block.let("column", add(add(start, mul(u, self.width)), lane))
+            for node, register in zip(domain.phases[0], registers):
+                result = self.block.let(node.op.kind, load(register, (u, lane)))
+                self.elements.computed[node.results[0]] = lambda index, result=result: result
+            self._finish(domain, position, reduced, 1)
+        self._each_vector(finish)
+
+    def _each_vector(self, visit) -> None:
+        with self.block.loop("u", COLUMN_VECTORS, "unroll") as u:
+            with self.block.loop("lane", self.width, "vector", self.width) as lane:
+                self.elements.enter()
+                visit(u, lane)
+                self.elements.leave()

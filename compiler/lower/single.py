@@ -1,0 +1,43 @@
+"""How does an op that is neither pointwise nor a template become loops?  Its own `lower` writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+from ..core.errors import UnsupportedError
+from ..graph.graph import Graph
+from ..kernel.builder import BlockBuilder, as_expr
+from ..kernel.ir import Buffer, Expr, Kernel
+from ..targets.target import Target
+from .elements import Elements
+from .loops import group_symbols, reader
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Where a result goes: `store(index, value)` (the value is rounded to the dtype) and `load(index)` of what was stored."""
+
+    buffer: Buffer
+    store: Callable[[tuple, Expr], None]
+    load: Callable[[tuple], Expr]
+
+
+def lower_single(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+    """The kernel of a group whose last node has a `lower` of its own; what comes before it is spliced into its reads."""
+    block = BlockBuilder()
+    elements = Elements(body, block, {})
+    for value, buffer in zip(body.params, params):
+        elements.computed[value] = reader(buffer, buffer)
+    node = next(n for n in body.nodes if body.results[0] in n.results)
+    if not hasattr(node.op, "lower"):
+        raise UnsupportedError(f"{node.op.name} has no native lowering", location=node.location)
+    reads = [lambda index, o=o: elements.at(o, tuple(map(as_expr, index))) for o in node.operands]
+
+    def writer(buffer: Buffer) -> Writer:
+        own = reader(buffer, buffer)
+        return Writer(buffer, lambda index, value: block.store(buffer, index, value), own)
+    by_value = dict(zip(body.results, results))
+    writers = [writer(by_value[r]) if r in by_value else None for r in node.results]
+    node.op.lower(block, reads, writers, [o.type for o in node.operands], target)
+    return Kernel(name, tuple(params) + tuple(results), block.statements, tuple(group_symbols(body)))

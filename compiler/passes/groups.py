@@ -1,0 +1,30 @@
+"""How are small groups made by hand?  A fill, a copy, and one node as a group of its own."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ..core.types import TensorType
+from ..graph.builder import Builder
+from ..ops.constant import Constant
+from ..ops.control import Fused
+from ..ops.elementwise import Cast
+from ..ops.rearrange import Broadcast
+
+
+@lru_cache(maxsize=256)
+def fill_group(type: TensorType, value) -> Fused:
+    """A group that writes `value` everywhere."""
+    builder = Builder("fill", fold=False)
+    number = builder.emit(Constant(np.asarray(value, type.dtype.numpy)))
+    return Fused(builder.finish([builder.emit(Broadcast(type.shape, ()), number)]), "loops", "fill")
+
+
+@lru_cache(maxsize=256)
+def copy_group(type: TensorType) -> Fused:
+    """A group that copies its operand."""
+    builder = Builder("copy", fold=False)
+    x = builder.parameter(type, "x")
+    return Fused(builder.finish([builder.emit(Cast(type.dtype), x)]), "loops", "copy")

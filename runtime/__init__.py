@@ -1,0 +1,1 @@
+"""What runs a compiled model: artifacts, executables, threads, caches, linking. Imports nothing of the compiler."""

@@ -1,0 +1,25 @@
+"""What leaves the compiler?  An Artifact: a manifest, object code, constants. As a file: a plain ZIP, no pickle anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Artifact:
+    """A compiled model.
+
+    `manifest` is plain JSON data: name, format, target (triple, level, required CPU features), inputs, outputs, symbols, frame
+    layout, memory plan, kernels, constants' types. `objects` are ELF objects by name; `constants` the arrays in their order.
+    `texts` are the stages for looking at (they are not saved).
+    """
+
+    manifest: dict[str, Any]
+    objects: dict[str, bytes]
+    constants: list[np.ndarray]
+    texts: dict[str, Any] = field(default_factory=dict)

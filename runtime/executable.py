@@ -1,0 +1,164 @@
+"""How is a compiled model called?  Checks arguments, binds dims, hands addresses to the native entry point."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import threading
+
+import numpy as np
+
+from .artifact import Artifact
+from .cpu import load_objects
+from .signature import Signature
+
+ALIGNMENT = 64
+
+
+def aligned_empty(nbytes: int) -> np.ndarray:
+    """Uninitialized bytes that begin at a multiple of 64."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start:start + nbytes]
+
+
+class Executable:
+    """A compiled model in this process. Call it with NumPy arrays in the order of `inputs`; it returns a tuple.
+
+    Threads may call one Executable at the same time: each call has an arena of its own, and arenas are kept.
+    """
+
+    def __init__(self, artifact: Artifact):
+        self.artifact = artifact
+        manifest = artifact.manifest
+        self.name: str = manifest["name"]
+        self.signature = Signature(manifest)
+        self._layout = manifest["frame"]
+        support = artifact.objects["support"]
+        entry = manifest["entry"]
+        self._library = load_objects([o for n, o in artifact.objects.items() if n != "support"], support,
+                                     hashlib.blake2b(support, digest_size=8).hexdigest(),
+                                     (f"{entry}_run_frame", f"{entry}_arena"), tuple(manifest["support_exports"]))
+        symbols = self._library.symbols
+        self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32)(symbols[f"{entry}_run_frame"])
+        self._arena = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(symbols[f"{entry}_arena"])
+        self._constants = [_resident(c) for c in artifact.constants]
+        self._frames: list[_Frame] = []
+        self._lock = threading.Lock()
+
+    # ---- calling ------------------------------------------------------------------------------------------------------
+    def __call__(self, *arrays, threads: int = 0) -> tuple[np.ndarray, ...]:
+        """Run once. `arrays` in the order of `inputs`; `threads` caps the threads of this call (0: no cap)."""
+        inputs, extents = self.signature.bind(arrays)
+        outputs = [np.empty(shape, dtype) for shape, dtype in self.signature.output_shapes(extents)]
+        try:
+            frame = self._frames.pop()
+        except IndexError:
+            frame = _Frame(self)
+        frame.set(inputs, outputs, extents)
+        self._run(frame.address, threads)
+        self._frames.append(frame)
+        return tuple(outputs)
+
+    def run(self, feeds: dict[str, np.ndarray], *, threads: int = 0) -> dict[str, np.ndarray]:
+        """Run once with inputs by name; the outputs by name."""
+        arrays = self.signature.by_name(feeds)
+        return dict(zip(self.signature.output_names, self(*arrays, threads=threads)))
+
+    # ---- looking --------------------------------------------------------------------------------------------------------
+    @property
+    def inputs(self):
+        """The inputs in order: name, shape (ints and names of dims), dtype."""
+        return self.signature.inputs
+
+    @property
+    def outputs(self):
+        return self.signature.outputs
+
+    @property
+    def memory(self):
+        """arena_bytes, lower_bound and slots of the memory plan."""
+        return MemoryReport(self.artifact.manifest["memory"])
+
+    @property
+    def kernels(self) -> list[dict]:
+        """The launches in program order: kernel name, kind, the ops that it fuses, the user's lines."""
+        return self.artifact.manifest["launches"]
+
+    @property
+    def cost(self) -> dict:
+        """flops, weight_bytes, input_bytes, output_bytes, arena_bytes, kernels and launches of one run."""
+        return self.artifact.manifest["cost"]
+
+    def text(self, stage: str) -> str:
+        """The text of a stage: traced, canonical, fused, kernels, program, llvm or asm."""
+        texts = self.artifact.texts
+        if stage not in texts:
+            raise ValueError(f"no text of stage {stage!r}; there are: {', '.join(texts) or 'none (loaded from a file)'}")
+        text = texts[stage]
+        return text() if callable(text) else str(text)
+
+    def save(self, path) -> None:
+        """Write the artifact (.lam), whole or not at all."""
+        from .package import save_artifact
+        save_artifact(self.artifact, path)
+
+    def __repr__(self) -> str:
+        return f"<Executable {self.name}: {', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}>"
+
+
+class MemoryReport:
+    """The memory plan of an executable, in bytes, for the largest declared extents."""
+
+    def __init__(self, plan: dict):
+        self.arena_bytes: int = plan["arena_bytes"]
+        self.lower_bound: int = plan["lower_bound"]
+        self.peak_step: int = plan["peak_step"]
+        self.slots: list[dict] = plan["slots"]
+
+    def __repr__(self) -> str:
+        return f"<memory: arena {self.arena_bytes:,} bytes, lower bound {self.lower_bound:,} bytes, {len(self.slots)} slots>"
+
+
+class _Frame:
+    """The words that one call hands to native code, with an arena of its own."""
+
+    def __init__(self, executable: Executable):
+        layout = executable._layout
+        self.words = (ctypes.c_int64 * layout["size"])()
+        self.address = ctypes.addressof(self.words)
+        self.layout = layout
+        self.executable = executable
+        for i, constant in enumerate(executable._constants):
+            self.words[layout["constants"] + i] = constant.ctypes.data
+        self.arena = None
+        self.extents: tuple | None = None
+
+    def set(self, inputs, outputs, extents: tuple[int, ...]) -> None:
+        words, layout = self.words, self.layout
+        at = layout["inputs"]
+        for array in inputs:
+            words[at] = array.__array_interface__["data"][0]
+            at += 1
+        for array in outputs:
+            words[at] = array.__array_interface__["data"][0]
+            at += 1
+        if extents == self.extents:
+            return
+        for i, extent in enumerate(extents):
+            words[layout["symbols"] + i] = extent
+        size = self.executable._arena(self.address + 8 * layout["symbols"])
+        if self.arena is None or self.arena.nbytes < size:
+            self.arena = aligned_empty(size)
+        words[0] = self.arena.ctypes.data
+        self.extents = extents
+        self.arena_bytes = size
+
+
+def _resident(array: np.ndarray) -> np.ndarray:
+    """The array as kernels read it: dense, aligned to a vector."""
+    if array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0 and array.dtype.isnative:
+        return array
+    out = aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape) if array.nbytes else np.empty(array.shape, array.dtype)
+    out[...] = array
+    return out
