@@ -1,7 +1,7 @@
 """Which functions make arrays from nothing, or from plain Python values?
 
-New floating arrays are float32, integers int64. Inside a traced function the results are traced arrays, like all others.
-"""
+New floating arrays are float32, integers int64. Inside a traced function the results are traced arrays, like all
+others. """
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from ...compiler.core.dims import Dim, DimExpr, ceil_div
 from ...compiler.core.dtypes import DType, as_dtype, float32, int64
-from ...compiler.core.errors import ShapeError
 from ...compiler.ops.constant import Iota
 from .elementwise import add, astype, divide, equal, greater_equal, multiply, subtract
 from .linear_algebra import ramp
 from .manipulation import reshape
-from .operands import Array, as_array, as_operand, as_shape, broadcast, cast, dtype_of, result_dtype, shape_of, user_location, weak_kind
-from .tracer import Tracer, current_trace, emit_traced
+from .operands import (Array, as_array, as_operand, as_shape, broadcast, cast, dtype_of, result_dtype, shape_of,
+                       weak_kind)
+from .tracer import Tracer, current_trace, emit_traced, shape_error
 
 
 def _here(array: Array) -> Array:
@@ -88,16 +88,18 @@ def empty_like(x, /, dtype=None, *, shape=None) -> Array:
 
 # ---- ramps -----------------------------------------------------------------------------------------------------------
 def arange(start, /, stop=None, step=1, *, dtype=None) -> Array:
-    """start, start + step, ... before `stop` (0, 1, ... before the only argument): int64, or float32 where one is a float.
+    """start, start + step, ... before `stop` (0, 1, ... before the only argument): int64, or float32 where one is a
+    float.
 
     `start` and `stop` may be symbolic dims.
     """
     start, stop = (0, start) if stop is None else (start, stop)
     for bound in (start, stop, step):
         if isinstance(bound, Tracer):
-            raise ShapeError("lm.arange with a traced bound: the result's shape would not be known", location=user_location(),
-                             hint="take sizes from x.shape, or name the argument in static_argnames")
-    dtype = as_dtype(dtype) if dtype is not None else result_dtype(*(b if weak_kind(b) is not None else b.item() for b in (start, stop, step)))
+            raise shape_error("lm.arange with a traced bound: the result's shape would not be known",
+                              hint="take sizes from x.shape, or name the argument in static_argnames")
+    numbers = (b if weak_kind(b) is not None else b.item() for b in (start, stop, step))
+    dtype = as_dtype(dtype) if dtype is not None else result_dtype(*numbers)
     if isinstance(start, DimExpr) or isinstance(stop, DimExpr):
         return _symbolic_ramp(start, stop, int(step), dtype)
     values = np.arange(start, stop, step)
@@ -123,13 +125,16 @@ def linspace(start, stop, /, num: int = 50, *, dtype=None, endpoint: bool = True
     if not isinstance(start, Tracer) and not isinstance(stop, Tracer):
         return _here(as_array(np.linspace(start, stop, num, endpoint=endpoint, dtype=np.float64), dtype))
     start, stop = as_operand(start, dtype), as_operand(stop, dtype)
-    part = divide(cast(ramp((num,), 0, start if isinstance(start, Tracer) else stop), dtype), max(1, num - 1 if endpoint else num))
+    part = divide(cast(ramp((num,), 0, start if isinstance(start, Tracer) else stop), dtype),
+                  max(1, num - 1 if endpoint else num))
     return add(multiply(start, subtract(1, part)), multiply(stop, part))
 
 
-def logspace(start: float, stop: float, /, num: int = 50, *, base: float = 10.0, dtype=None, endpoint: bool = True) -> Array:
+def logspace(start: float, stop: float, /, num: int = 50, *, base: float = 10.0, dtype=None,
+             endpoint: bool = True) -> Array:
     """`num` numbers from base ** start to base ** stop, each a constant multiple of the one before."""
-    return _here(as_array(np.logspace(start, stop, num, endpoint=endpoint, base=base), as_dtype(dtype) if dtype is not None else float32))
+    return _here(as_array(np.logspace(start, stop, num, endpoint=endpoint, base=base),
+                          as_dtype(dtype) if dtype is not None else float32))
 
 
 # ---- matrices --------------------------------------------------------------------------------------------------------
@@ -159,7 +164,7 @@ def _positions(rows: Dim, columns: Dim | None, k: int) -> tuple[Array, Array]:
 def meshgrid(*arrays, indexing: str = "xy") -> list[Array]:
     """Vectors spread over a grid, one array for each; "xy" exchanges the first two axes, "ij" does not."""
     if indexing not in ("xy", "ij"):
-        raise ShapeError(f"meshgrid has no indexing {indexing!r}", location=user_location(), hint="xy or ij")
+        raise shape_error(f"meshgrid has no indexing {indexing!r}", hint="xy or ij")
     vectors = [reshape(a, (-1,)) if len(shape_of(a)) == 0 else as_array(a) for a in arrays]
     rank = len(vectors)
     order = [1, 0, *range(2, rank)] if indexing == "xy" and rank > 1 else list(range(rank))
@@ -180,7 +185,8 @@ def indices(shape: Sequence[Dim], /) -> list[Array]:
 
 
 def one_hot(x, num_classes: Dim, /, *, dtype=float32, axis: int = -1) -> Array:
-    """1 at the class that x (integers) names along a new `axis` of `num_classes`, 0 elsewhere; all 0 where it names none."""
+    """1 at the class that x (integers) names along a new `axis` of `num_classes`, 0 elsewhere; all 0 where it names
+    none."""
     from .manipulation import expand_dims
     x = as_array(x)
     rank = len(x.shape) + 1

@@ -1,4 +1,5 @@
-"""Which functions compute each element from the elements at the same place?  NumPy's arithmetic, comparisons and choices.
+"""Which functions compute each element from the elements at the same place?  NumPy's arithmetic, comparisons and
+choices.
 
 Arguments are arrays, tracers or numbers; they are promoted and broadcast against each other. Functions that need floats
 take bool and integers as float32.
@@ -15,8 +16,8 @@ from ...compiler.core.dtypes import DType, as_dtype, bool_
 from ...compiler.core.errors import UnsupportedError
 from ...compiler.ops import elementwise as ops
 from .operands import (Array, as_array, as_floating, as_operand, broadcast, broadcast_arrays, cast, dtype_of, in_trace,
-                       promoted, result_dtype, user_location, weak_kind)
-from .tracer import Tracer, emit
+                       promoted, result_dtype, weak_kind)
+from .tracer import Tracer, emit, user_location
 
 
 def _weak_like(result: Array, *xs) -> Array:
@@ -188,7 +189,7 @@ def round(x, /, decimals: int = 0) -> Array:
     return cast(multiply(emit(ops.Round(), divide(x, scale)), scale), dtype)
 
 
-# ---- exponentials, logarithms, roots -----------------------------------------------------------------------------------
+# ---- exponentials, logarithms, roots ---------------------------------------------------------------------------------
 def exp(x, /) -> Array:
     """e to the power x."""
     return _floating(ops.Exp(), x)
@@ -247,9 +248,10 @@ def cbrt(x, /) -> Array:
     """The cube root, of negative numbers too."""
     x = as_floating(x)
     root = multiply(sign(x), power(abs(x), 1.0 / 3.0))
+    exact = logical_or(equal(x, 0), isinf(x))
     # one Newton step takes the power's rounding error away
-    safe = where(logical_or(equal(x, 0), isinf(x)), as_operand(1, dtype_of(x)), root)
-    return where(logical_or(equal(x, 0), isinf(x)), root, subtract(safe, divide(subtract(safe, divide(x, multiply(safe, safe))), 3.0)))
+    safe = where(exact, as_operand(1, dtype_of(x)), root)
+    return where(exact, root, subtract(safe, divide(subtract(safe, divide(x, multiply(safe, safe))), 3.0)))
 
 
 def hypot(x, y, /) -> Array:
@@ -262,7 +264,7 @@ def hypot(x, y, /) -> Array:
     return where(logical_or(isinf(x), isinf(y)), as_operand(math.inf, dtype_of(x)), length)
 
 
-# ---- trigonometry ------------------------------------------------------------------------------------------------------
+# ---- trigonometry ----------------------------------------------------------------------------------------------------
 def sin(x, /) -> Array:
     """The sine of x radians."""
     return _floating(ops.Sin(), x)
@@ -348,7 +350,7 @@ def erfc(x, /) -> Array:
     return _floating(ops.Erfc(), x)
 
 
-# ---- comparison and logic ----------------------------------------------------------------------------------------------
+# ---- comparison and logic --------------------------------------------------------------------------------------------
 def equal(x, y, /) -> Array:
     """x == y."""
     return emit(ops.Compare("eq"), *promoted(x, y))
@@ -499,7 +501,8 @@ def where(condition, x, y, /) -> Array:
 
 
 def nan_to_num(x, /, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Array:
-    """x with NaN and infinities replaced: by `nan`, and by the dtype's largest and smallest finite values unless given."""
+    """x with NaN and infinities replaced: by `nan`, and by the dtype's largest and smallest finite values unless
+    given."""
     x = as_array(x)
     dtype = dtype_of(x)
     if not dtype.is_float:
@@ -525,7 +528,8 @@ def isclose(x, y, /, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = F
 
 
 def astype(x, dtype, /, *, copy: bool = True) -> Array:
-    """x with this dtype, by value: floats to integers truncate and saturate, NaN becomes 0. `copy=False` may return x."""
+    """x with this dtype, by value: floats to integers truncate and saturate, NaN becomes 0. `copy=False` may return
+    x."""
     x = as_array(x)
     converted = cast(x, as_dtype(dtype))
     return converted.copy() if converted is x and copy and isinstance(x, np.ndarray) else converted

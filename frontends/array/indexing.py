@@ -1,4 +1,5 @@
-"""What do x[index] and x.at[index].set(..) mean?  NumPy's basic and advanced indexing as slices, look-ups and scatters."""
+"""What do x[index] and x.at[index].set(..) mean?  NumPy's basic and advanced indexing as slices, look-ups and
+scatters."""
 
 from __future__ import annotations
 
@@ -9,21 +10,22 @@ import numpy as np
 
 from ...compiler.core.dims import Dim, DimExpr, bounds, ceil_div, format_dim
 from ...compiler.core.dtypes import int64
-from ...compiler.core.errors import DTypeError, ShapeError, TraceError
+from ...compiler.core.errors import ShapeError
 from ...compiler.ops.gather import DynamicSlice, DynamicUpdateSlice, GatherNd, Take
 from ...compiler.ops.rearrange import Slice
 from ...compiler.ops.scatter import ScatterAlong, ScatterNd
 from .elementwise import add, maximum, minimum, multiply, negative
 from .manipulation import moveaxis, permute_dims, reshape, stack
-from .operands import (Array, as_array, as_operand, as_shape, broadcast, broadcast_shapes, cast, dtype_of, normalize_axis,
-                       shape_text, user_location)
+from .operands import (Array, as_array, as_operand, as_shape, broadcast, broadcast_shapes, cast, dtype_of,
+                       normalize_axis, shape_text)
 from .searching import as_indices
-from .tracer import Tracer, emit
+from .tracer import Tracer, dtype_error, emit, shape_error, trace_error
 
 
 @dataclass(frozen=True)
 class Range:
-    """A slice with its bounds resolved: elements start, start + step, ...; `size` of them. A `dropped` axis was an int."""
+    """A slice with its bounds resolved: elements start, start + step, ...; `size` of them. A `dropped` axis was an
+    int."""
 
     start: Dim
     size: Dim
@@ -35,8 +37,8 @@ class Range:
 class Index:
     """An index, taken apart. `axes` holds for each axis of the array a Range or an index array (int64, from 0).
 
-    `layout` lists the index's entries in order: an axis number, None for a new axis; `split` says that index arrays were
-    separated by something, so that NumPy puts their axes first.
+    `layout` lists the index's entries in order: an axis number, None for a new axis; `split` says that index arrays
+    were separated by something, so that NumPy puts their axes first.
     """
 
     axes: tuple
@@ -96,23 +98,24 @@ def _expand(entries: tuple, rank: int, x: Array) -> list:
             try:
                 found.append(operator.index(entry))
             except TypeError:
-                raise DTypeError(f"{entry!r} can't be an index", location=user_location(),
-                                 hint="an index holds integers, slices, None, ... and integer arrays") from None
+                raise dtype_error(f"{entry!r} can't be an index",
+                                  hint="an index holds integers, slices, None, ... and integer arrays") from None
     if sum(e is Ellipsis for e in found) > 1:
-        raise ShapeError("an index has one ... at most", location=user_location())
+        raise shape_error("an index has one ... at most")
     consumed = sum(e is not None and e is not Ellipsis for e in found)
     if consumed > rank:
-        raise ShapeError(f"{consumed} indices for an array of shape {shape_text(x.shape)}", location=user_location())
+        raise shape_error(f"{consumed} indices for an array of shape {shape_text(x.shape)}")
     at = next((i for i, e in enumerate(found) if e is Ellipsis), len(found))
     return found[:at + 1] + [slice(None)] * (rank - consumed) + found[at + 1:]
 
 
 def _mask(entry, x: Array) -> tuple[np.ndarray, ...]:
     if isinstance(entry, Tracer):
-        raise TraceError(f"{x!r} can't be indexed with the traced mask {entry!r}: the result's shape would depend on its values",
-                         location=user_location(), hint="lm.where(mask, x, other) keeps the shape; sum(where=mask) sums what it selects")
+        raise trace_error(f"{x!r} can't be indexed with the traced mask {entry!r}: the result's shape would depend on "
+                          f"its values",
+                          hint="lm.where(mask, x, other) keeps the shape; sum(where=mask) sums what it selects")
     if np.ndim(entry) == 0:
-        raise ShapeError("a single bool can't be an index", location=user_location())
+        raise shape_error("a single bool can't be an index")
     return np.nonzero(entry)
 
 
@@ -121,18 +124,19 @@ def _position(entry, extent: Dim, axis: int) -> Dim:
     low, high = bounds(entry)
     place = entry + extent if high < 0 else entry
     if bounds(place)[0] < 0 or bounds(extent - 1 - place)[1] < 0:
-        raise ShapeError(f"index {format_dim(entry)} is out of bounds for axis {axis} of {format_dim(extent)} elements", location=user_location())
+        raise shape_error(f"index {format_dim(entry)} is out of bounds for axis {axis} of {format_dim(extent)} "
+                          f"elements")
     return place
 
 
 def _resolve(s: slice, extent: Dim, axis: int) -> Range:
     for bound in (s.start, s.stop, s.step):
         if isinstance(bound, Tracer):
-            raise TraceError(f"a slice with the traced bound {bound!r}: the result's shape would depend on its value", location=user_location(),
-                             hint="lm.dynamic_slice(x, starts, sizes) takes traced starts and fixed sizes")
+            raise trace_error(f"a slice with the traced bound {bound!r}: the result's shape would depend on its value",
+                              hint="lm.dynamic_slice(x, starts, sizes) takes traced starts and fixed sizes")
     step = 1 if s.step is None else operator.index(s.step)
     if step == 0:
-        raise ShapeError("the step of a slice is 0", location=user_location())
+        raise shape_error("the step of a slice is 0")
     if isinstance(extent, int) and not isinstance(s.start, DimExpr) and not isinstance(s.stop, DimExpr):
         places = range(extent)[s]
         return Range(places.start if len(places) else 0, len(places), step)
@@ -174,8 +178,8 @@ def _bound(value, default: Dim | None, limit: Dim, axis: int, extent: Dim | None
 
 
 def _undecided(what: str, axis: int) -> ShapeError:
-    return ShapeError(f"a slice of axis {axis}: the facts of the dims do not tell {what}", location=user_location(),
-                      hint="declare bounds, such as n=8..512")
+    return shape_error(f"a slice of axis {axis}: the facts of the dims do not tell {what}",
+                       hint="declare bounds, such as n=8..512")
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
@@ -185,20 +189,16 @@ def getitem(x, index, /) -> Array:
     parts = parse(x, index)
     ranges = [item if isinstance(item, Range) else Range(0, d, 1) for item, d in zip(parts.axes, x.shape)]
     window = _window(x, ranges)
+    visible = [a for a in parts.layout if a is None or not ranges[a].dropped]
+    kept = reshape(window, tuple(1 if a is None else window.shape[a] for a in visible))
     if not parts.arrays:
-        return reshape(window, tuple(1 if a is None else ranges[a].size for a in parts.layout if a is None or not ranges[a].dropped))
-    kept = reshape(window, tuple(1 if a is None else window.shape[a] for a in parts.layout if a is None or not ranges[a].dropped))
-    places = [n for n, a in enumerate(_visible(parts, ranges)) if a in parts.arrays]
+        return kept
+    places = [n for n, a in enumerate(visible) if a in parts.arrays]
     if len(places) == 1:
         return emit(Take(places[0]), kept, parts.axes[parts.arrays[0]])
     found = emit(GatherNd(0), moveaxis(kept, places, list(range(len(places)))), _stacked(parts))
     rank = len(found.shape) - (len(kept.shape) - len(places))
     return found if parts.split else moveaxis(found, list(range(rank)), list(range(places[0], places[0] + rank)))
-
-
-def _visible(parts: Index, ranges: list[Range]) -> list:
-    """The layout without the axes that ints drop."""
-    return [a for a in parts.layout if a is None or not ranges[a].dropped]
 
 
 def _window(x: Array, ranges: list[Range]) -> Array:
@@ -265,7 +265,8 @@ _COMBINE = {"add": add, "mul": multiply, "min": minimum, "max": maximum}
 
 
 def update(x, index, values, reduction: str, /) -> Array:
-    """x with `values` (cast to x's dtype, broadcast to x[index]) written at index, or combined by "add", "mul", "min", "max".
+    """x with `values` (cast to x's dtype, broadcast to x[index]) written at index, or combined by "add", "mul", "min",
+    "max".
 
     Traced indices that lie outside are dropped.
     """
@@ -313,8 +314,9 @@ def _update_within(x: Array, parts: Index, ranges, values: Array, reduction: str
     full = [Range(0, d, 1) for d in window.shape]
     dropped = [a for a, r in enumerate(ranges) if r.dropped]
     if dropped:  # a symbolic int beside arrays
-        raise ShapeError("an update with index arrays and a symbolic dim as index", location=user_location(), hint="index with x.shape[i:]")
-    inner = Index(tuple(full[a] if isinstance(item, Range) else item for a, item in enumerate(parts.axes)), parts.layout, parts.split)
+        raise shape_error("an update with index arrays and a symbolic dim as index", hint="index with x.shape[i:]")
+    inner = Index(tuple(full[a] if isinstance(item, Range) else item for a, item in enumerate(parts.axes)),
+                  parts.layout, parts.split)
     updated = _scatter(window, inner, full, values, reduction)
     return emit(DynamicUpdateSlice(), x, updated, *(as_array(r.start, int64) for r in ranges))
 
@@ -323,8 +325,8 @@ def _update_stepped(x: Array, index, values: Array, reduction: str) -> Array:
     """Slices with steps: as a scatter to positions in the flattened array, which are known."""
     entries = index if isinstance(index, tuple) else (index,)
     if any(isinstance(d, DimExpr) for d in x.shape) or any(isinstance(e, (Tracer, DimExpr)) for e in entries):
-        raise ShapeError("an update through a slice with a step needs constant extents and known indices", location=user_location(),
-                         hint="use lm.where with a mask, or scatter_nd")
+        raise shape_error("an update through a slice with a step needs constant extents and known indices",
+                          hint="use lm.where with a mask, or scatter_nd")
     size = int(np.prod(x.shape))
     places = np.arange(size).reshape(x.shape)[index]
     values = broadcast(values, places.shape)
@@ -332,9 +334,10 @@ def _update_stepped(x: Array, index, values: Array, reduction: str) -> Array:
     return reshape(flat, x.shape)
 
 
-# ---- the primitives under their own names ------------------------------------------------------------------------------
+# ---- the primitives under their own names ----------------------------------------------------------------------------
 def dynamic_slice(x, starts, sizes, /) -> Array:
-    """The window of `sizes` that begins at `starts` (scalars, one for each axis, traced or not), moved so that it lies within x."""
+    """The window of `sizes` that begins at `starts` (scalars, one for each axis, traced or not), moved so that it lies
+    within x."""
     x = as_array(x)
     return emit(DynamicSlice(as_shape(sizes)), x, *_starts(starts, len(x.shape)))
 
@@ -350,23 +353,26 @@ def _starts(starts, rank: int) -> list[Array]:
         starts = [getitem(starts, i) for i in range(starts.shape[0])]
     starts = [as_array(s) for s in (starts if isinstance(starts, (list, tuple)) else [starts])]
     if len(starts) != rank or any(s.shape != () for s in starts):
-        raise ShapeError(f"{len(starts)} starts for rank {rank}", location=user_location(), hint="give one scalar for each axis")
+        raise shape_error(f"{len(starts)} starts for rank {rank}", hint="give one scalar for each axis")
     return [cast(s, int64) for s in starts]
 
 
 def gather_nd(x, indices, /, *, batch_dims: int = 0) -> Array:
-    """x's elements or slices at the coordinates in the last axis of `indices`, as ONNX's GatherND. They count from 0."""
+    """x's elements or slices at the coordinates in the last axis of `indices`, as ONNX's GatherND. They count from
+    0."""
     return emit(GatherNd(batch_dims), as_array(x), _coordinates(indices))
 
 
 def scatter_nd(x, indices, updates, /, *, reduction: str = "set") -> Array:
-    """x with `updates` written at the coordinates in the last axis of `indices` ("set"), or combined: "add", "mul", "max", "min"."""
+    """x with `updates` written at the coordinates in the last axis of `indices` ("set"), or combined: "add", "mul",
+    "max", "min"."""
     x = as_array(x)
     return emit(ScatterNd(reduction), x, _coordinates(indices), as_operand(updates, dtype_of(x)))
 
 
 def put_along_axis(x, indices, updates, /, axis: int, *, reduction: str = "set") -> Array:
-    """A new array: x with x[.., indices[.., i, ..], ..] along `axis` replaced by updates[.., i, ..], or combined with it."""
+    """A new array: x with x[.., indices[.., i, ..], ..] along `axis` replaced by updates[.., i, ..], or combined with
+    it."""
     x = as_array(x)
     axis = normalize_axis(axis, len(x.shape))
     at = as_indices(indices, x.shape[axis])
@@ -377,7 +383,7 @@ def put_along_axis(x, indices, updates, /, axis: int, *, reduction: str = "set")
 def _coordinates(indices) -> Array:
     indices = as_array(indices)
     if not dtype_of(indices).is_integer:
-        raise DTypeError(f"coordinates of {dtype_of(indices).name}", location=user_location(), hint="coordinates are integers")
+        raise dtype_error(f"coordinates of {dtype_of(indices).name}", hint="coordinates are integers")
     return cast(indices, int64)
 
 

@@ -8,18 +8,17 @@ import numpy as np
 
 from ...compiler.core.dims import Dim, DimExpr, format_dim, nominal
 from ...compiler.core.dtypes import bool_, int32, int64
-from ...compiler.core.errors import ShapeError
 from ...compiler.ops.constant import Iota
 from ...compiler.ops.contract import Contract
 from .elementwise import abs as absolute
 from .elementwise import divide, equal, greater_equal, maximum, multiply, not_equal, power, sqrt, subtract, where
 from .manipulation import concat, expand_dims, moveaxis, ravel, reshape, slice_axis, swapaxes
-from .operands import (Array, as_array, as_floating, as_operand, broadcast, cast, dtype_of, in_trace, normalize_axis, result_dtype,
-                       shape_text, user_location)
+from .operands import (Array, as_array, as_floating, as_operand, broadcast, cast, dtype_of, in_trace, normalize_axis,
+                       result_dtype, shape_text)
 from .reduction import max as largest
 from .reduction import min as smallest
 from .reduction import sum as total
-from .tracer import emit, emit_traced
+from .tracer import emit, emit_traced, shape_error
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -30,9 +29,11 @@ def contract(x: Array, x_letters: str, y: Array, y_letters: str, result: str) ->
     for letter, extent in zip(x_letters, x.shape):
         other = extents.get(letter, extent)
         if other != extent and 1 not in (other, extent):
-            raise ShapeError(f"shapes {shape_text(x.shape)} and {shape_text(y.shape)} don't fit: {format_dim(extent)} meets "
-                             f"{format_dim(other)}", location=user_location(),
-                             hint="give both axes the same symbolic dim" if isinstance(extent, DimExpr) or isinstance(other, DimExpr) else None)
+            symbolic = isinstance(extent, DimExpr) or isinstance(other, DimExpr)
+            raise shape_error(f"shapes {shape_text(x.shape)} and {shape_text(y.shape)} don't fit: "
+                              f"{format_dim(extent)} meets "
+                              f"{format_dim(other)}",
+                              hint="give both axes the same symbolic dim" if symbolic else None)
     x, x_left = _without_units(x, x_letters, extents)
     y, y_left = _without_units(y, y_letters, dict(zip(x_letters, _extents_of(x, x_left, x_letters))))
     dtype = dtype_of(x)
@@ -60,16 +61,17 @@ def _pair(x, y) -> tuple[Array, Array]:
 
 # ---- products --------------------------------------------------------------------------------------------------------
 def matmul(x, y, /) -> Array:
-    """The matrix product over the last axis of x and the last but one of y; axes before them broadcast. Vectors count as a
-    row on the left, a column on the right. 16-bit floats accumulate in float32."""
+    """The matrix product over the last axis of x and the last but one of y; axes before them broadcast. Vectors count
+    as a row on the left, a column on the right. 16-bit floats accumulate in float32."""
     x, y = _pair(x, y)
     if not x.shape or not y.shape:
-        raise ShapeError(f"matmul takes arrays of rank 1 or more, got {shape_text(x.shape)} and {shape_text(y.shape)}",
-                         location=user_location(), hint="multiply by a scalar with *")
+        raise shape_error(f"matmul takes arrays of rank 1 or more, got {shape_text(x.shape)} and {shape_text(y.shape)}",
+                          hint="multiply by a scalar with *")
     rows, columns = ("y" if len(x.shape) > 1 else ""), ("z" if len(y.shape) > 1 else "")
     batch_x, batch_y = max(0, len(x.shape) - 2), max(0, len(y.shape) - 2)
     batch = LETTERS[:max(batch_x, batch_y)]
-    return contract(x, batch[len(batch) - batch_x:] + rows + "x", y, batch[len(batch) - batch_y:] + "x" + columns, batch + rows + columns)
+    return contract(x, batch[len(batch) - batch_x:] + rows + "x", y, batch[len(batch) - batch_y:] + "x" + columns,
+                    batch + rows + columns)
 
 
 def vecdot(x, y, /, *, axis: int = -1) -> Array:
@@ -77,13 +79,15 @@ def vecdot(x, y, /, *, axis: int = -1) -> Array:
     x, y = _pair(x, y)
     x, y = moveaxis(x, axis, -1), moveaxis(y, axis, -1)
     if x.shape[-1] != y.shape[-1]:
-        raise ShapeError(f"vecdot of vectors of {format_dim(x.shape[-1])} and {format_dim(y.shape[-1])} elements", location=user_location())
+        raise shape_error(f"vecdot of vectors of {format_dim(x.shape[-1])} and {format_dim(y.shape[-1])} elements")
     batch = LETTERS[:max(len(x.shape), len(y.shape)) - 1]
-    return contract(x, batch[len(batch) - len(x.shape) + 1:] + "z", y, batch[len(batch) - len(y.shape) + 1:] + "z", batch)
+    return contract(x, batch[len(batch) - len(x.shape) + 1:] + "z", y, batch[len(batch) - len(y.shape) + 1:] + "z",
+                    batch)
 
 
 def dot(x, y, /) -> Array:
-    """NumPy's dot: over the last axis of x and the last but one of y (its last, if it is a vector), without broadcasting."""
+    """NumPy's dot: over the last axis of x and the last but one of y (its last, if it is a vector), without
+    broadcasting."""
     x, y = _pair(x, y)
     if not x.shape or not y.shape:
         return multiply(x, y)
@@ -108,14 +112,14 @@ def tensordot(x, y, /, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> A
     if isinstance(axes, (int, np.integer)):
         count = int(axes)
         if not 0 <= count <= min(len(x.shape), len(y.shape)):
-            raise ShapeError(f"tensordot over {count} axes of shapes {shape_text(x.shape)} and {shape_text(y.shape)}", location=user_location())
+            raise shape_error(f"tensordot over {count} axes of shapes {shape_text(x.shape)} and {shape_text(y.shape)}")
         axes = tuple(range(len(x.shape) - count, len(x.shape))), tuple(range(count))
     first, second = ((a,) if isinstance(a, (int, np.integer)) else tuple(a) for a in axes)
     first = [normalize_axis(a, len(x.shape)) for a in first]
     second = [normalize_axis(a, len(y.shape)) for a in second]
     if len(first) != len(second) or any(x.shape[a] != y.shape[b] for a, b in zip(first, second)):
-        raise ShapeError(f"tensordot: axes {first} of shape {shape_text(x.shape)} don't fit axes {second} of {shape_text(y.shape)}",
-                         location=user_location())
+        raise shape_error(f"tensordot: axes {first} of shape {shape_text(x.shape)} don't fit axes {second} of "
+                          f"{shape_text(y.shape)}")
     letters_x = LETTERS[:len(x.shape)]
     fresh = iter(LETTERS[len(x.shape):])
     letters_y = "".join(letters_x[first[second.index(b)]] if b in second else next(fresh) for b in range(len(y.shape)))
@@ -138,7 +142,8 @@ def cross(x, y, /, *, axis: int = -1) -> Array:
     x, y = _pair(x, y)
     x, y = moveaxis(x, axis, -1), moveaxis(y, axis, -1)
     if x.shape[-1] != 3 or y.shape[-1] != 3:
-        raise ShapeError(f"cross takes vectors of 3 elements, got shapes {shape_text(x.shape)} and {shape_text(y.shape)}", location=user_location())
+        raise shape_error(f"cross takes vectors of 3 elements, got shapes {shape_text(x.shape)} and "
+                          f"{shape_text(y.shape)}")
     def turned(a, by):
         last = len(a.shape) - 1
         return concat([slice_axis(a, last, by, 3 - by), slice_axis(a, last, 0, by)], axis=-1)
@@ -149,8 +154,8 @@ def cross(x, y, /, *, axis: int = -1) -> Array:
 def einsum(subscripts: str, /, *arrays) -> Array:
     """The Einstein sum "ij,jk->ik" of any number of arrays, two at a time (the pair with the smallest result first).
 
-    Repeated letters in one operand take its diagonal, "..." stands for axes that broadcast; without -> the result has the
-    letters that occur once, in alphabetical order.
+    Repeated letters in one operand take its diagonal, "..." stands for axes that broadcast; without -> the result has
+    the letters that occur once, in alphabetical order.
     """
     dtype = result_dtype(*arrays)
     operands = [as_operand(a, dtype) for a in arrays]
@@ -176,7 +181,7 @@ def _parse(subscripts: str, operands: Sequence[Array]) -> tuple[list[str], str]:
     left, arrow, right = text.partition("->")
     inputs = left.split(",")
     if len(inputs) != len(operands) or not all(c in LETTERS + ".," for c in left + right):
-        raise ShapeError(f"einsum can't read {subscripts!r} for {len(operands)} arrays", location=user_location(), hint='write "ij,jk->ik"')
+        raise shape_error(f"einsum can't read {subscripts!r} for {len(operands)} arrays", hint='write "ij,jk->ik"')
     free = [c for c in LETTERS if c not in text]
     spread = max((len(x.shape) - len(t) + 3 for t, x in zip(inputs, operands) if "..." in t), default=0)
     dots = "".join(free[:spread])
@@ -185,14 +190,15 @@ def _parse(subscripts: str, operands: Sequence[Array]) -> tuple[list[str], str]:
         if "..." in letters and count >= 0:
             inputs[i] = letters.replace("...", dots[spread - count:])
         if len(inputs[i]) != len(x.shape) or "." in inputs[i]:
-            raise ShapeError(f"einsum {subscripts!r}: {letters!r} does not fit an array of shape {shape_text(x.shape)}", location=user_location())
+            raise shape_error(f"einsum {subscripts!r}: {letters!r} does not fit an array of shape "
+                              f"{shape_text(x.shape)}")
     if arrow:
         result = right.replace("...", dots)
     else:
         named = "".join(inputs)
         result = dots + "".join(sorted(c for c in set(named) if named.count(c) == 1 and c not in dots))
     if len(set(result)) != len(result) or not set(result) <= set("".join(inputs)):
-        raise ShapeError(f"einsum {subscripts!r}: the result's letters {result!r} repeat or occur in no operand", location=user_location())
+        raise shape_error(f"einsum {subscripts!r}: the result's letters {result!r} repeat or occur in no operand")
     return inputs, result
 
 
@@ -229,7 +235,7 @@ def matrix_transpose(x, /) -> Array:
     """x with its last two axes exchanged."""
     x = as_array(x)
     if len(x.shape) < 2:
-        raise ShapeError(f"matrix_transpose takes rank 2 or more, got shape {shape_text(x.shape)}", location=user_location())
+        raise shape_error(f"matrix_transpose takes rank 2 or more, got shape {shape_text(x.shape)}")
     return swapaxes(x, -1, -2)
 
 
@@ -250,7 +256,7 @@ def diagonal(x, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     rows, columns = x.shape[-2:]
     if isinstance(rows, DimExpr) or isinstance(columns, DimExpr):
         if rows != columns:
-            raise ShapeError(f"the length of the diagonal of {format_dim(rows)} x {format_dim(columns)} is not known", location=user_location())
+            raise shape_error(f"the length of the diagonal of {format_dim(rows)} x {format_dim(columns)} is not known")
         from .searching import take_along_axis
         at = ramp((*x.shape[:-2], rows, 1), last - 1, x)
         return reshape(take_along_axis(x, at, axis=-1), x.shape[:-1])
@@ -270,7 +276,7 @@ def diag(x, /, k: int = 0) -> Array:
     if len(x.shape) == 2:
         return diagonal(x, k)
     if len(x.shape) != 1:
-        raise ShapeError(f"diag takes rank 1 or 2, got shape {shape_text(x.shape)}", location=user_location())
+        raise shape_error(f"diag takes rank 1 or 2, got shape {shape_text(x.shape)}")
     from .manipulation import pad
     size = x.shape[0] + abs(k)
     column = pad(x, (0, abs(k)) if k >= 0 else (abs(k), 0))
@@ -292,7 +298,7 @@ def triu(x, /, *, k: int = 0) -> Array:
 def _triangle(x, k: int, lower: bool) -> Array:
     x = as_array(x)
     if len(x.shape) < 2:
-        raise ShapeError(f"a triangle of shape {shape_text(x.shape)}: rank 2 or more was expected", location=user_location())
+        raise shape_error(f"a triangle of shape {shape_text(x.shape)}: rank 2 or more was expected")
     shape = tuple(x.shape[-2:])
     gap = subtract(ramp(shape, 1, x), ramp(shape, 0, x))  # column - row
     inside = greater_equal(k, gap) if lower else greater_equal(gap, k)
@@ -318,9 +324,11 @@ def vector_norm(x, /, *, axis=None, keepdims: bool = False, ord: float = 2) -> A
 
 
 def norm(x, /, ord=None, axis=None, keepdims: bool = False) -> Array:
-    """NumPy's norm: Frobenius, or the `ord`-norm of vectors along one axis; of matrices "fro", 1, inf and their negatives."""
+    """NumPy's norm: Frobenius, or the `ord`-norm of vectors along one axis; of matrices "fro", 1, inf and their
+    negatives."""
     x = as_floating(x)
-    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,) if axis is not None else tuple(range(len(x.shape)))
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,
+                                                                ) if axis is not None else tuple(range(len(x.shape)))
     if ord is None or ord == "fro" or len(axes) == 1:
         return vector_norm(x, axis=axes, keepdims=keepdims, ord=2 if ord in (None, "fro") else ord)
     if ord in (1, -1, np.inf, -np.inf) and len(axes) == 2:
@@ -328,9 +336,10 @@ def norm(x, /, ord=None, axis=None, keepdims: bool = False) -> Array:
         summed, other = (rows, columns) if abs(ord) == 1 else (columns, rows)
         sums = total(absolute(x), axis=summed, keepdims=True)
         extreme = (largest if ord > 0 else smallest)(sums, axis=other, keepdims=True)
-        return extreme if keepdims else reshape(extreme, tuple(d for i, d in enumerate(x.shape) if i not in (rows, columns)))
-    raise ShapeError(f"lm.norm has no order {ord!r} for {len(axes)} axes", location=user_location(),
-                     hint="singular values (orders 2, -2 and nuc of matrices) are not computed: use NumPy")
+        return extreme if keepdims else reshape(extreme, tuple(d for i,
+                                                               d in enumerate(x.shape) if i not in (rows, columns)))
+    raise shape_error(f"lm.norm has no order {ord!r} for {len(axes)} axes",
+                      hint="singular values (orders 2, -2 and nuc of matrices) are not computed: use NumPy")
 
 
 def normalize(x, /, *, axis: int = -1, ord: float = 2, epsilon: float = 1e-12) -> Array:

@@ -1,4 +1,5 @@
-"""Which functions rearrange elements without computing?  Reshaping, transposing, joining, splitting, repeating, padding."""
+"""Which functions rearrange elements without computing?  Reshaping, transposing, joining, splitting, repeating,
+padding."""
 
 from __future__ import annotations
 
@@ -9,14 +10,14 @@ import numpy as np
 
 from ...compiler.core.dims import Dim, DimExpr, bounds, divide_exactly, format_dim, product
 from ...compiler.core.dtypes import int64
-from ...compiler.core.errors import ShapeError
 from ...compiler.ops.constant import Iota
 from ...compiler.ops.gather import Take
 from ...compiler.ops.rearrange import Concat, Pad, Reshape, Slice, Transpose
 from . import operands as o
 from .elementwise import remainder, subtract, where
-from .operands import Array, as_array, as_operand, as_shape, dtype_of, in_trace, normalize_axis, result_dtype, shape_text, user_location
-from .tracer import Tracer, emit, emit_traced
+from .operands import (Array, as_array, as_operand, as_shape, dtype_of, in_trace, normalize_axis, result_dtype,
+                       shape_text)
+from .tracer import Tracer, emit, emit_traced, shape_error
 
 
 # ---- shape -----------------------------------------------------------------------------------------------------------
@@ -27,8 +28,8 @@ def reshape(x, /, shape, *, copy: bool | None = None) -> Array:
     if any(type(d) is int and d == -1 for d in shape):
         shape = _fill_in(x, shape)
     if product(shape) != product(x.shape):
-        raise ShapeError(f"an array of shape {shape_text(x.shape)} can't be reshaped to {shape_text(shape)}: "
-                         f"{format_dim(product(x.shape))} elements, not {format_dim(product(shape))}", location=user_location())
+        raise shape_error(f"an array of shape {shape_text(x.shape)} can't be reshaped to {shape_text(shape)}: "
+                          f"{format_dim(product(x.shape))} elements, not {format_dim(product(shape))}")
     result = x if tuple(x.shape) == shape else emit(Reshape(shape), x)
     return result.copy() if copy and isinstance(result, np.ndarray) and np.may_share_memory(result, x) else result
 
@@ -38,9 +39,9 @@ def _fill_in(x: Array, shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
     others = shape[:at] + shape[at + 1:]
     rest = divide_exactly(product(x.shape), product(others)) if -1 not in others else None
     if rest is None:
-        raise ShapeError(f"an array of shape {shape_text(x.shape)} can't be reshaped to {shape_text(shape)}: " +
-                         ("only one axis can be -1" if -1 in others else "the -1 has no whole extent"), location=user_location(),
-                         hint="declare a multiple of the dim, such as n=8..512%8" if in_trace(x) else None)
+        raise shape_error(f"an array of shape {shape_text(x.shape)} can't be reshaped to {shape_text(shape)}: " +
+                          ("only one axis can be -1" if -1 in others else "the -1 has no whole extent"),
+                          hint="declare a multiple of the dim, such as n=8..512%8" if in_trace(x) else None)
     return shape[:at] + (rest,) + shape[at + 1:]
 
 
@@ -66,7 +67,7 @@ def squeeze(x, /, axis: int | Sequence[int] | None = None) -> Array:
     places = tuple(i for i, d in enumerate(x.shape) if d == 1) if axis is None else o.normalize_axes(axis, len(x.shape))
     for i in places:
         if x.shape[i] != 1:
-            raise ShapeError(f"axis {i} of shape {shape_text(x.shape)} can't be squeezed: its extent is not 1", location=user_location())
+            raise shape_error(f"axis {i} of shape {shape_text(x.shape)} can't be squeezed: its extent is not 1")
     return reshape(x, tuple(d for i, d in enumerate(x.shape) if i not in places))
 
 
@@ -75,7 +76,7 @@ def permute_dims(x, /, axes: Sequence[int]) -> Array:
     x = as_array(x)
     order = tuple(normalize_axis(a, len(x.shape)) for a in axes)
     if sorted(order) != list(range(len(x.shape))):
-        raise ShapeError(f"axes {tuple(axes)} are no order of the {len(x.shape)} axes of shape {shape_text(x.shape)}", location=user_location())
+        raise shape_error(f"axes {tuple(axes)} are no order of the {len(x.shape)} axes of shape {shape_text(x.shape)}")
     return x if order == tuple(range(len(order))) else emit(Transpose(order), x)
 
 
@@ -98,10 +99,10 @@ def moveaxis(x, /, source: int | Sequence[int], destination: int | Sequence[int]
     """x with axes `source` moved to `destination`; the others keep their order."""
     x = as_array(x)
     rank = len(x.shape)
-    source = [normalize_axis(a, rank) for a in (source if isinstance(source, (tuple, list)) else (source,))]
-    destination = [normalize_axis(a, rank) for a in (destination if isinstance(destination, (tuple, list)) else (destination,))]
+    source, destination = ([normalize_axis(a, rank) for a in (side if isinstance(side, (tuple, list)) else (side,))]
+                           for side in (source, destination))
     if len(source) != len(destination) or len(set(source)) != len(source) or len(set(destination)) != len(destination):
-        raise ShapeError(f"axes {source} can't move to {destination}", location=user_location(), hint="name as many, each once")
+        raise shape_error(f"axes {source} can't move to {destination}", hint="name as many, each once")
     order = [i for i in range(rank) if i not in source]
     for to, axis in sorted(zip(destination, source)):
         order.insert(to, axis)
@@ -157,7 +158,7 @@ def roll(x, /, shift, axis: int | Sequence[int] | None = None) -> Array:
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     shifts = tuple(shift) if isinstance(shift, (tuple, list)) else (shift,) * len(axes)
     if len(axes) != len(shifts):
-        raise ShapeError(f"{len(shifts)} shifts for {len(axes)} axes", location=user_location())
+        raise shape_error(f"{len(shifts)} shifts for {len(axes)} axes")
     for a, s in zip(axes, shifts):
         x = _roll_one(x, s, normalize_axis(a, len(x.shape)))
     return x
@@ -186,7 +187,7 @@ def concat(arrays: Sequence, /, axis: int | None = 0) -> Array:
     if axis is None:
         arrays, axis = [ravel(a) for a in arrays], 0
     if not arrays[0].shape:
-        raise ShapeError("0-d arrays can't be joined", location=user_location(), hint="lm.stack makes an axis of them")
+        raise shape_error("0-d arrays can't be joined", hint="lm.stack makes an axis of them")
     return arrays[0] if len(arrays) == 1 else emit(Concat(normalize_axis(axis, len(arrays[0].shape))), *arrays)
 
 
@@ -194,7 +195,7 @@ def _listed(arrays, name: str) -> list:
     """A list of arrays from a sequence of them, or from one array's slices along its first axis."""
     arrays = list(arrays)
     if not arrays:
-        raise ShapeError(f"lm.{name} of no arrays", location=user_location(), hint="give one or more")
+        raise shape_error(f"lm.{name} of no arrays", hint="give one or more")
     return arrays
 
 
@@ -208,9 +209,10 @@ def stack(arrays: Sequence, /, axis: int = 0) -> Array:
     arrays = _listed(arrays, "stack")
     shapes = [tuple(o.shape_of(a)) for a in arrays]
     if any(s != shapes[0] for s in shapes):
-        raise ShapeError("arrays of different shapes can't be stacked: " + ", ".join(map(shape_text, shapes)), location=user_location())
+        raise shape_error("arrays of different shapes can't be stacked: " + ", ".join(map(shape_text, shapes)))
     dtype = result_dtype(*arrays)
-    return concat([expand_dims(as_operand(a, dtype), axis) for a in arrays], axis=normalize_axis(axis, len(shapes[0]) + 1))
+    return concat([expand_dims(as_operand(a, dtype), axis) for a in arrays],
+                  axis=normalize_axis(axis, len(shapes[0]) + 1))
 
 
 def unstack(x, /, axis: int = 0) -> tuple[Array, ...]:
@@ -222,8 +224,8 @@ def unstack(x, /, axis: int = 0) -> tuple[Array, ...]:
 
 def _static(x: Array, axis: int, name: str) -> int:
     if isinstance(x.shape[axis], DimExpr):
-        raise ShapeError(f"lm.{name} needs to know the extent of axis {axis}, which is {format_dim(x.shape[axis])}",
-                         location=user_location(), hint="give the axis a constant extent")
+        raise shape_error(f"lm.{name} needs to know the extent of axis {axis}, which is {format_dim(x.shape[axis])}",
+                          hint="give the axis a constant extent")
     return x.shape[axis]
 
 
@@ -251,8 +253,8 @@ def split(x, /, indices_or_sections, axis: int = 0) -> list[Array]:
     if isinstance(indices_or_sections, (int, np.integer)):
         part = divide_exactly(x.shape[axis], int(indices_or_sections))
         if part is None:
-            raise ShapeError(f"axis {axis} of extent {format_dim(x.shape[axis])} does not split into {indices_or_sections} equal parts",
-                             location=user_location(), hint="lm.array_split allows unequal parts")
+            raise shape_error(f"axis {axis} of extent {format_dim(x.shape[axis])} does not split into "
+                              f"{indices_or_sections} equal parts", hint="lm.array_split allows unequal parts")
         return [slice_axis(x, axis, i * part, part) for i in range(int(indices_or_sections))]
     return _cut(x, axis, list(indices_or_sections))
 
@@ -270,16 +272,17 @@ def array_split(x, /, indices_or_sections, axis: int = 0) -> list[Array]:
 
 def _cut(x: Array, axis: int, places: list) -> list[Array]:
     extent = x.shape[axis]
-    if isinstance(extent, int):  # as Python's slices do: negative counts from the end, beyond the end is the end
-        places = [range(extent + 1)[slice(int(p), None)].start if p < 0 else builtins.min(int(p), extent) for p in places]
-        places = [builtins.max(0, extent + int(p)) if p < 0 else p for p in places]
+    if isinstance(extent, int):  # as in Python's slices, a negative place counts from the end and none lies beyond it
+        places = [slice(int(p)).indices(extent)[1] for p in places]
     edges = [0, *places, extent]
-    return [slice_axis(x, axis, a, b - a if not isinstance(b - a, int) else builtins.max(0, b - a)) for a, b in zip(edges, edges[1:])]
+    return [slice_axis(x, axis, a, b - a if not isinstance(b - a, int) else builtins.max(0, b - a)) for a,
+            b in zip(edges, edges[1:])]
 
 
 # ---- repeating and padding -------------------------------------------------------------------------------------------
 def repeat(x, repeats, /, axis: int | None = None) -> Array:
-    """Each element `repeats` times along `axis` (flattened without one); an array gives each its own count, and is known."""
+    """Each element `repeats` times along `axis` (flattened without one); an array gives each its own count, and is
+    known."""
     x = as_array(x)
     if axis is None:
         x, axis = ravel(x), 0
@@ -289,8 +292,8 @@ def repeat(x, repeats, /, axis: int | None = None) -> Array:
         wide = o.broadcast(expand_dims(x, axis + 1), (*before, extent, repeats, *after))
         return reshape(wide, (*before, extent * repeats, *after))
     if isinstance(repeats, Tracer):
-        raise ShapeError("lm.repeat with traced counts: the result's shape would not be known", location=user_location(),
-                         hint="name `repeats` in static_argnames, or use lm.take with indices of a known length")
+        raise shape_error("lm.repeat with traced counts: the result's shape would not be known",
+                          hint="name `repeats` in static_argnames, or use lm.take with indices of a known length")
     extent = _static(x, axis, "repeat")
     return take_constant(x, np.repeat(np.arange(extent), np.asarray(repeats)), axis)
 
@@ -322,7 +325,7 @@ def pad(x, pad_width, mode: str = "constant", *, constant_values=0) -> Array:
     if mode == "constant":
         return _pad_constant(x, widths, constant_values)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise ShapeError(f"lm.pad has no mode {mode!r}", location=user_location(), hint="constant, edge, reflect, symmetric or wrap")
+        raise shape_error(f"lm.pad has no mode {mode!r}", hint="constant, edge, reflect, symmetric or wrap")
     for axis, (low, high) in enumerate(widths):
         if (low, high) != (0, 0):
             x = _pad_axis(x, axis, low, high, mode)
@@ -337,12 +340,12 @@ def _pad_widths(width, rank: int) -> list[tuple[Dim, Dim]]:
         widths = [given.get(a, (0, 0)) for a in range(rank)]
     elif isinstance(width, np.ndarray):
         return _pad_widths(width.tolist(), rank)
-    elif isinstance(width, (int, np.integer, DimExpr)) or not any(isinstance(p, (tuple, list, np.ndarray)) for p in width):
+    elif isinstance(width, (int, np.integer, DimExpr)) or not builtins.any(isinstance(p, (tuple, list)) for p in width):
         widths = [pair(width)] * rank
     else:
         widths = [pair(p) for p in width] * (rank if len(width) == 1 else 1)
     if len(widths) != rank or any(len(p) != 2 for p in widths):
-        raise ShapeError(f"pad_width {width!r} does not fit rank {rank}", location=user_location(), hint="give one (before, after) an axis")
+        raise shape_error(f"pad_width {width!r} does not fit rank {rank}", hint="give one (before, after) an axis")
     return widths
 
 
@@ -361,10 +364,11 @@ def _pad_constant(x: Array, widths, value) -> Array:
 def _pad_axis(x: Array, axis: int, low: Dim, high: Dim, mode: str) -> Array:
     extent = x.shape[axis]
     if extent == 0:
-        raise ShapeError(f"axis {axis} has no elements to pad from in mode {mode!r}", location=user_location())
+        raise shape_error(f"axis {axis} has no elements to pad from in mode {mode!r}")
     if mode == "edge":
         first, last = slice_axis(x, axis, 0, 1), slice_axis(x, axis, extent - 1, 1)
-        pieces = [o.broadcast(piece, (*x.shape[:axis], n, *x.shape[axis + 1:])) for piece, n in ((first, low), (last, high))]
+        pieces = [o.broadcast(piece, (*x.shape[:axis], n, *x.shape[axis + 1:])) for piece,
+                  n in ((first, low), (last, high))]
         return _joined(pieces[0], x, pieces[1], axis)
     edge = 1 if mode == "reflect" else 0
     if not (isinstance(low, int) and isinstance(high, int) and builtins.max(low, high) + edge <= bounds(extent)[0]):

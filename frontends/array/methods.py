@@ -7,20 +7,28 @@ from . import indexing, linear_algebra, manipulation, reduction, searching
 from .operands import Array
 from .tracer import Tracer
 
-_BINARY = {"add": e.add, "sub": e.subtract, "mul": e.multiply, "truediv": e.divide, "floordiv": e.floor_divide, "mod": e.remainder,
-           "divmod": e.divmod, "pow": e.power, "matmul": linear_algebra.matmul, "and": e.bitwise_and, "or": e.bitwise_or,
+_BINARY = {"add": e.add, "sub": e.subtract, "mul": e.multiply, "truediv": e.divide, "floordiv": e.floor_divide,
+           "mod": e.remainder,
+           "divmod": e.divmod, "pow": e.power, "matmul": linear_algebra.matmul, "and": e.bitwise_and,
+           "or": e.bitwise_or,
            "xor": e.bitwise_xor, "lshift": e.bitwise_left_shift, "rshift": e.bitwise_right_shift}
-_COMPARISONS = {"eq": e.equal, "ne": e.not_equal, "lt": e.less, "le": e.less_equal, "gt": e.greater, "ge": e.greater_equal}
+_COMPARISONS = {"eq": e.equal, "ne": e.not_equal, "lt": e.less, "le": e.less_equal, "gt": e.greater,
+                "ge": e.greater_equal}
 _UNARY = {"neg": e.negative, "pos": e.positive, "abs": e.abs, "invert": e.bitwise_invert}
 
 #: Methods whose arguments are those of the function.
-_METHODS = {"sum": reduction.sum, "prod": reduction.prod, "mean": reduction.mean, "var": reduction.var, "std": reduction.std,
-            "max": reduction.max, "min": reduction.min, "any": reduction.any, "all": reduction.all, "ptp": reduction.ptp,
-            "cumsum": reduction.cumsum, "cumprod": reduction.cumprod, "argmax": searching.argmax, "argmin": searching.argmin,
-            "sort": searching.sort, "argsort": searching.argsort, "take": searching.take, "squeeze": manipulation.squeeze,
+_METHODS = {"sum": reduction.sum, "prod": reduction.prod, "mean": reduction.mean, "var": reduction.var,
+            "std": reduction.std,
+            "max": reduction.max, "min": reduction.min, "any": reduction.any, "all": reduction.all,
+            "ptp": reduction.ptp,
+            "cumsum": reduction.cumsum, "cumprod": reduction.cumprod, "argmax": searching.argmax,
+            "argmin": searching.argmin,
+            "sort": searching.sort, "argsort": searching.argsort, "take": searching.take,
+            "squeeze": manipulation.squeeze,
             "ravel": manipulation.ravel, "flatten": manipulation.ravel, "swapaxes": manipulation.swapaxes,
             "repeat": manipulation.repeat, "dot": linear_algebra.dot, "trace": linear_algebra.trace,
-            "diagonal": linear_algebra.diagonal, "clip": e.clip, "round": e.round, "astype": e.astype, "copy": e.positive,
+            "diagonal": linear_algebra.diagonal, "clip": e.clip, "round": e.round, "astype": e.astype,
+            "copy": e.positive,
             "searchsorted": searching.searchsorted, "nonzero": searching.nonzero}
 
 
@@ -60,7 +68,8 @@ def _attach() -> None:
     Tracer.transpose = transpose
     Tracer.T = property(manipulation.transpose, doc="The array with its axes reversed.")
     Tracer.mT = property(linear_algebra.matrix_transpose, doc="The array with its last two axes exchanged.")
-    Tracer.at = property(indexing.At, doc="x.at[index].set(v), .add, .multiply, .min, .max: new arrays with places updated.")
+    Tracer.at = property(indexing.At,
+                         doc="x.at[index].set(v), .add, .multiply, .min, .max: new arrays with places updated.")
 
 
 _attach()

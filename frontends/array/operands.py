@@ -1,4 +1,5 @@
-"""How do a function's arguments become operands of one op?  Arrays of definite dtypes, promoted, broadcast to one shape."""
+"""How do a function's arguments become operands of one op?  Arrays of definite dtypes, promoted, broadcast to one
+shape."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ import numpy as np
 
 from ...compiler.core.dims import Dim, DimExpr, format_dim
 from ...compiler.core.dtypes import FLOATS, DType, as_dtype, bool_, float32, int64, promote
-from ...compiler.core.errors import DTypeError, ShapeError
+from ...compiler.core.errors import DTypeError
 from ...compiler.core.types import TensorType
 from ...compiler.ops.constant import Iota
 from ...compiler.ops.elementwise import Cast
 from ...compiler.ops.rearrange import Broadcast, Reshape, Slice
-from .tracer import Tracer, current_trace, emit, emit_traced, user_location
+from .tracer import Tracer, dtype_error, emit, emit_traced, shape_error, user_location
 
 Array = np.ndarray | Tracer
 #: Python scalars are weak: they take the dtype of the arrays that they meet. np.generic is not (its dtype was chosen).
@@ -48,8 +49,8 @@ def weak_kind(x) -> int | None:
 def as_array(x, dtype: DType | None = None) -> Array:
     """`x` as a tracer or NumPy array: nested lists of Python numbers become bool, int64 or float32, `dtype` if given.
 
-    Tracers inside lists are stacked. Anything with `__array__` (torch tensors on the CPU) is read. Nothing is copied that
-    is an array of the right dtype already.
+    Tracers inside lists are stacked. Anything with `__array__` (torch tensors on the CPU) is read. Nothing is copied
+    that is an array of the right dtype already.
     """
     if isinstance(x, Tracer):
         return cast(x, dtype) if dtype is not None else x
@@ -60,8 +61,8 @@ def as_array(x, dtype: DType | None = None) -> Array:
     if isinstance(x, (np.ndarray, np.generic)):
         array = np.asarray(x)
         if not _is_known(array.dtype):
-            raise DTypeError(f"lamina has no dtype for an array of {array.dtype}", location=user_location(),
-                             hint="it has bool, integers of 8 to 64 bits, float16, bfloat16, float32 and float64")
+            raise dtype_error(f"lamina has no dtype for an array of {array.dtype}",
+                              hint="it has bool, integers of 8 to 64 bits, float16, bfloat16, float32 and float64")
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
         return cast(array, dtype) if dtype is not None else array
@@ -70,12 +71,12 @@ def as_array(x, dtype: DType | None = None) -> Array:
     if hasattr(x, "__array__"):
         return as_array(np.asarray(x), dtype)
     if isinstance(x, numbers.Number):
-        raise DTypeError(f"{x!r} of {type(x).__name__} can't be an array", location=user_location(),
-                         hint="lamina has real numbers only")
+        raise dtype_error(f"{x!r} of {type(x).__name__} can't be an array",
+                          hint="lamina has real numbers only")
     if hasattr(x, "__dlpack__"):
         return as_array(np.from_dlpack(x), dtype)
-    raise DTypeError(f"{type(x).__name__} can't be an array: {x!r}", location=user_location(),
-                     hint="arrays are NumPy arrays, numbers, nested lists of numbers and what has __array__")
+    raise dtype_error(f"{type(x).__name__} can't be an array: {x!r}",
+                      hint="arrays are NumPy arrays, numbers, nested lists of numbers and what has __array__")
 
 
 def _is_known(dtype: np.dtype) -> bool:
@@ -102,7 +103,7 @@ def _from_sequence(x, dtype: DType | None) -> Array:
     try:
         array = np.asarray(x)
     except ValueError as error:
-        raise ShapeError(f"a nested list is ragged: {error}", location=user_location(), hint="pad its rows to one length") from None
+        raise shape_error(f"a nested list is ragged: {error}", hint="pad its rows to one length") from None
     if dtype is None and (array.dtype == np.float64 or array.size == 0):
         strong = [leaf for leaf in _leaves(x) if isinstance(leaf, (np.ndarray, np.generic))]
         dtype = promote(*map(dtype_of, strong)) if strong else float32
@@ -145,8 +146,8 @@ def result_dtype(*xs) -> DType:
 def as_operand(x, dtype: DType) -> Array:
     """`x` as an operand of `dtype`; a Python integer that the dtype can't hold is a DTypeError."""
     if type(x) is int and not dtype.is_float and not dtype.is_bool and not dtype.minimum <= x <= dtype.maximum:
-        raise DTypeError(f"the Python integer {x} is out of range for {dtype.name}", location=user_location(),
-                         hint="cast the array to a wider dtype first")
+        raise dtype_error(f"the Python integer {x} is out of range for {dtype.name}",
+                          hint="cast the array to a wider dtype first")
     return as_array(x, dtype)
 
 
@@ -166,7 +167,8 @@ def as_floating(x) -> Array:
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------
 def broadcast_shapes(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
-    """The shape that these broadcast to by NumPy's rules; two different dims can't meet unless one is the constant 1."""
+    """The shape that these broadcast to by NumPy's rules; two different dims can't meet unless one is the constant
+    1."""
     if len({tuple(s) for s in shapes}) == 1:
         return tuple(shapes[0])
     result: list[Dim] = [1] * max((len(s) for s in shapes), default=0)
@@ -176,9 +178,10 @@ def broadcast_shapes(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
                 result[axis] = dim
             elif dim != 1 and dim != result[axis]:
                 symbolic = isinstance(dim, DimExpr) or isinstance(result[axis], DimExpr)
-                raise ShapeError("shapes " + ", ".join(map(shape_text, shapes)) + f" don't broadcast: {format_dim(result[axis])} "
-                                 f"meets {format_dim(dim)} on axis {axis - len(result)}", location=user_location(),
-                                 hint="give both axes the same symbolic dim" if symbolic else None)
+                raise shape_error("shapes " + ", ".join(map(shape_text,
+                                                            shapes)) + f" don't broadcast: {format_dim(result[axis])} "
+                                  f"meets {format_dim(dim)} on axis {axis - len(result)}",
+                                  hint="give both axes the same symbolic dim" if symbolic else None)
     return tuple(result)
 
 
@@ -187,11 +190,12 @@ def shape_text(shape: Sequence[Dim]) -> str:
 
 
 def broadcast(x: Array, shape: tuple[Dim, ...], record: bool = False) -> Array:
-    """`x` repeated to `shape`, its axes aligned to the right; `record` keeps the repetition in the graph for arrays too."""
+    """`x` repeated to `shape`, its axes aligned to the right; `record` keeps the repetition in the graph for arrays
+    too."""
     if tuple(x.shape) == shape:
         return x
     if broadcast_shapes(x.shape, shape) != shape:
-        raise ShapeError(f"an array of shape {shape_text(x.shape)} can't be broadcast to {shape_text(shape)}", location=user_location())
+        raise shape_error(f"an array of shape {shape_text(x.shape)} can't be broadcast to {shape_text(shape)}")
     if isinstance(x, np.ndarray) and not record and not any(isinstance(d, DimExpr) for d in shape):
         return np.broadcast_to(x, shape)
     return emit_traced(Broadcast(shape, tuple(range(len(shape) - len(x.shape), len(shape)))), x)
@@ -209,9 +213,9 @@ def normalize_axis(axis: int, rank: int, name: str = "axis") -> int:
     try:
         number = int(axis)
     except TypeError:
-        raise ShapeError(f"{name} is {axis!r}, an int was expected", location=user_location()) from None
+        raise shape_error(f"{name} is {axis!r}, an int was expected") from None
     if not -rank <= number < rank:
-        raise ShapeError(f"{name} {number} is out of range for rank {rank}", location=user_location())
+        raise shape_error(f"{name} {number} is out of range for rank {rank}")
     return number + rank if number < 0 else number
 
 
@@ -222,7 +226,7 @@ def normalize_axes(axes, rank: int) -> tuple[int, ...]:
     many = tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
     found = sorted(normalize_axis(a, rank) for a in many)
     if len(set(found)) != len(found):
-        raise ShapeError(f"an axis is repeated in {axes!r}", location=user_location())
+        raise shape_error(f"an axis is repeated in {axes!r}")
     return tuple(found)
 
 
@@ -230,12 +234,12 @@ def as_shape(shape) -> tuple[Dim, ...]:
     """A shape argument (an int, a dim, or a sequence of them) as a tuple of dims."""
     many = (shape,) if isinstance(shape, (DimExpr, numbers.Integral)) else shape
     if isinstance(many, Tracer) or any(isinstance(d, Tracer) for d in many):
-        raise ShapeError(f"the shape {shape!r} holds a traced array, and shapes must be known while tracing",
-                         location=user_location(), hint="take sizes from x.shape, or name the argument in static_argnames")
+        raise shape_error(f"the shape {shape!r} holds a traced array, and shapes must be known while tracing",
+                          hint="take sizes from x.shape, or name the argument in static_argnames")
     try:
         return tuple(d if isinstance(d, DimExpr) else _index(d) for d in many)
     except TypeError:
-        raise ShapeError(f"{shape!r} is no shape", location=user_location(), hint="a shape holds ints and dims") from None
+        raise shape_error(f"{shape!r} is no shape", hint="a shape holds ints and dims") from None
 
 
 def _index(d) -> int:
@@ -250,8 +254,3 @@ def type_of(x: Array) -> TensorType:
 def in_trace(*xs) -> bool:
     """Whether an op on `xs` is recorded rather than computed."""
     return any(isinstance(x, Tracer) for x in xs)
-
-
-__all__ = ["Array", "as_array", "as_floating", "as_operand", "as_shape", "broadcast", "broadcast_arrays", "broadcast_shapes", "cast",
-           "current_trace", "dtype_of", "extent", "in_trace", "normalize_axes", "normalize_axis", "promoted", "result_dtype", "shape_of",
-           "shape_text", "type_of", "user_location", "weak_kind"]

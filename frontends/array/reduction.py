@@ -6,13 +6,14 @@ import numpy as np
 
 from ...compiler.core.dims import Dim, DimExpr, format_dim, product
 from ...compiler.core.dtypes import DType, as_dtype, bool_, float32, int64, uint64
-from ...compiler.core.errors import ShapeError
 from ...compiler.ops.reduce import Cumulative, Reduce
-from .elementwise import divide, isfinite, isnan, logical_not, maximum, minimum, multiply, not_equal, sqrt, subtract, where
+from .elementwise import (divide, isfinite, isnan, logical_not, maximum, minimum, multiply, not_equal, sqrt, subtract,
+                          where)
 from .elementwise import add, exp, log
 from .manipulation import concat, moveaxis, ravel, reshape, slice_axis
-from .operands import Array, as_array, as_floating, as_operand, broadcast, cast, dtype_of, normalize_axes, normalize_axis, shape_text, user_location
-from .tracer import emit
+from .operands import (Array, as_array, as_floating, as_operand, broadcast, cast, dtype_of, normalize_axes,
+                       normalize_axis, shape_text)
+from .tracer import emit, shape_error
 
 
 def reduce(kind: str, x: Array, axis=None, keepdims: bool = False) -> Array:
@@ -36,7 +37,8 @@ def count_of(x: Array, axis) -> Dim:
 
 
 def sum(x, /, axis=None, dtype=None, *, keepdims: bool = False, initial=None, where=None) -> Array:
-    """The sum over `axis` (all axes by default): integers as int64 or uint64, floats in their dtype, unless `dtype` says."""
+    """The sum over `axis` (all axes by default): integers as int64 or uint64, floats in their dtype, unless `dtype`
+    says."""
     return _total("sum", x, axis, dtype, keepdims, initial, where)
 
 
@@ -69,8 +71,8 @@ def min(x, /, axis=None, *, keepdims: bool = False, initial=None) -> Array:
 def _extreme(kind, x, axis, keepdims, initial) -> Array:
     x = as_array(x)
     if initial is None and count_of(x, axis) == 0 and product(x.shape) == 0:
-        raise ShapeError(f"lm.{kind} of no elements: shape {shape_text(x.shape)}, axis {axis}", location=user_location(),
-                         hint="`initial` is the result where there are none")
+        raise shape_error(f"lm.{kind} of no elements: shape {shape_text(x.shape)}, axis {axis}",
+                          hint="`initial` is the result where there are none")
     extreme = reduce(kind, x, axis, keepdims)
     if initial is None:
         return extreme
@@ -112,7 +114,8 @@ def mean(x, /, axis=None, dtype=None, *, keepdims: bool = False) -> Array:
 
 
 def var(x, /, axis=None, *, correction: float = 0.0, keepdims: bool = False, ddof: float | None = None) -> Array:
-    """The variance over `axis`: squared distances from the mean, summed, over their number less `correction` (or `ddof`)."""
+    """The variance over `axis`: squared distances from the mean, summed, over their number less `correction` (or
+    `ddof`)."""
     x, dtype = _wide(x)
     distance = subtract(x, mean(x, axis=axis, keepdims=True))
     count = maximum(subtract(as_array(count_of(x, axis), dtype_of(x)), correction if ddof is None else ddof), 0)
@@ -131,8 +134,8 @@ def average(x, /, axis=None, *, weights=None, keepdims: bool = False) -> Array:
     x, weights = as_floating(x), as_floating(weights)
     if tuple(weights.shape) != tuple(x.shape):
         if len(weights.shape) != 1 or axis is None:
-            raise ShapeError(f"weights of shape {shape_text(weights.shape)} do not fit {shape_text(x.shape)}", location=user_location(),
-                             hint="give weights of x's shape, or one for each element of `axis`")
+            raise shape_error(f"weights of shape {shape_text(weights.shape)} do not fit {shape_text(x.shape)}",
+                              hint="give weights of x's shape, or one for each element of `axis`")
         along = [1] * len(x.shape)
         along[normalize_axis(axis, len(x.shape))] = weights.shape[0]
         weights = broadcast(reshape(weights, along), tuple(x.shape))
@@ -140,12 +143,13 @@ def average(x, /, axis=None, *, weights=None, keepdims: bool = False) -> Array:
 
 
 def median(x, /, axis=None, *, keepdims: bool = False) -> Array:
-    """The middle of the sorted elements over `axis` (the mean of two where their number is even); NaN where there is one."""
+    """The middle of the sorted elements over `axis` (the mean of two where their number is even); NaN where there is
+    one."""
     x = as_floating(x)
     rank, axes = len(x.shape), normalize_axes(axis, len(x.shape))
     count = count_of(x, axis)
     if isinstance(count, DimExpr) or count == 0:
-        raise ShapeError(f"lm.median needs a known number of elements, not {format_dim(count)}", location=user_location())
+        raise shape_error(f"lm.median needs a known number of elements, not {format_dim(count)}")
     kept = [i for i in range(rank) if i not in axes]
     rows = reshape(moveaxis(x, kept, list(range(len(kept)))), (*(x.shape[i] for i in kept), count))
     from .searching import sort
@@ -163,7 +167,8 @@ def logsumexp(x, /, axis=None, *, keepdims: bool = False) -> Array:
     shift = where(isfinite(largest), largest, as_operand(0, dtype_of(x)))
     result = add(log(reduce("sum", exp(subtract(x, shift)), axis, True)), shift)
     axes = normalize_axes(axis, len(x.shape))
-    return cast(result if keepdims else reshape(result, tuple(d for i, d in enumerate(x.shape) if i not in axes)), dtype)
+    return cast(result if keepdims else reshape(result, tuple(d for i, d in enumerate(x.shape) if i not in axes)),
+                dtype)
 
 
 def _without_nan(x: Array, value) -> Array:
@@ -178,7 +183,8 @@ def nansum(x, /, axis=None, *, keepdims: bool = False) -> Array:
 def nanmean(x, /, axis=None, *, keepdims: bool = False) -> Array:
     """The mean over `axis` of what is not NaN."""
     x = as_floating(x)
-    return divide(nansum(x, axis=axis, keepdims=keepdims), cast(count_nonzero(logical_not(isnan(x)), axis=axis, keepdims=keepdims), dtype_of(x)))
+    count = count_nonzero(logical_not(isnan(x)), axis=axis, keepdims=keepdims)
+    return divide(nansum(x, axis=axis, keepdims=keepdims), cast(count, dtype_of(x)))
 
 
 def nanmax(x, /, axis=None, *, keepdims: bool = False) -> Array:
@@ -197,8 +203,8 @@ def nanmin(x, /, axis=None, *, keepdims: bool = False) -> Array:
 
 # ---- running totals --------------------------------------------------------------------------------------------------
 def cumulative(kind: str, x: Array, axis: int, reverse: bool = False, exclusive: bool = False) -> Array:
-    """The running `kind` ("sum", "prod", "max", "min") of x along `axis`, from the end where `reverse`, without x[i] itself
-    where `exclusive`."""
+    """The running `kind` ("sum", "prod", "max", "min") of x along `axis`, from the end where `reverse`, without x[i]
+    itself where `exclusive`."""
     return emit(Cumulative(kind, normalize_axis(axis, len(x.shape)), reverse, exclusive), x)
 
 
@@ -216,7 +222,7 @@ def _running(kind, x, axis, dtype, include_initial) -> Array:
     x = as_array(x)
     if axis is None:
         if len(x.shape) != 1:
-            raise ShapeError(f"the running total of shape {shape_text(x.shape)} needs an axis", location=user_location())
+            raise shape_error(f"the running total of shape {shape_text(x.shape)} needs an axis")
         axis = 0
     axis = normalize_axis(axis, len(x.shape))
     x = cast(x, accumulator_dtype(x, dtype))
@@ -252,7 +258,8 @@ def diff(x, /, n: int = 1, axis: int = -1, *, prepend=None, append=None) -> Arra
     x = as_array(x)
     axis = normalize_axis(axis, len(x.shape))
     ends = [end if end is None else as_array(end) for end in (prepend, append)]
-    ends = [end if end is None or end.shape else broadcast(end, (*x.shape[:axis], 1, *x.shape[axis + 1:])) for end in ends]
+    ends = [end if end is None or end.shape else broadcast(end,
+                                                           (*x.shape[:axis], 1, *x.shape[axis + 1:])) for end in ends]
     if ends != [None, None]:
         x = concat([part for part in (ends[0], x, ends[1]) if part is not None], axis=axis)
     for _ in range(n):

@@ -1,7 +1,7 @@
 """What stands for an array while a Python function is traced, and how does an op get applied?
 
-`emit` is the one door to the ops: with a `Tracer` among its operands it adds a node to the innermost live trace, otherwise
-it evaluates the op's NumPy reference at once. Every array function is written once over it.
+`emit` is the one door to the ops: with a `Tracer` among its operands it adds a node to the innermost live trace,
+otherwise it evaluates the op's NumPy reference at once. Every array function is written once over it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from ...compiler.core.dims import DimExpr, format_dim
 from ...compiler.core.dtypes import DType
-from ...compiler.core.errors import LaminaError, TraceError
+from ...compiler.core.errors import DTypeError, LaminaError, ShapeError, TraceError
 from ...compiler.core.location import UNKNOWN, Location, capture
 from ...compiler.core.types import TensorType
 from ...compiler.graph.builder import Builder
@@ -49,7 +49,8 @@ class Trace:
         return Tracer(self, self.builder.parameter(type, name), weak)
 
     def lift(self, operand) -> Value:
-        """The value in this trace that stands for `operand`: a tracer of this trace or of one around it, or an array."""
+        """The value in this trace that stands for `operand`: a tracer of this trace or of one around it, or an
+        array."""
         if not isinstance(operand, Tracer):
             return self.constant(operand)
         if operand.owner is self:
@@ -57,8 +58,8 @@ class Trace:
         if not operand.owner.is_live:
             raise leaked(operand)
         if operand.owner not in _live.traces:
-            raise TraceError(f"{operand!r} belongs to {operand.owner.purpose}, which is being traced on another thread",
-                             location=user_location(), hint="trace on one thread, and share graphs or executables")
+            raise trace_error(f"{operand!r} belongs to {operand.owner.purpose}, which is being traced on another "
+                              f"thread", hint="trace on one thread, and share graphs or executables")
         known = self.captured.get(id(operand.value))
         if known is None:
             parameter = self.builder.parameter(operand.value.type, operand.value.name)
@@ -125,6 +126,21 @@ def user_location() -> Location:
     return capture() if _live.location is UNKNOWN else _live.location
 
 
+def shape_error(message: str, hint: str | None = None) -> ShapeError:
+    """A ShapeError at the user's line."""
+    return ShapeError(message, location=user_location(), hint=hint)
+
+
+def dtype_error(message: str, hint: str | None = None) -> DTypeError:
+    """A DTypeError at the user's line."""
+    return DTypeError(message, location=user_location(), hint=hint)
+
+
+def trace_error(message: str, hint: str | None = None) -> TraceError:
+    """A TraceError at the user's line."""
+    return TraceError(message, location=user_location(), hint=hint)
+
+
 def emit(op, *operands):
     """Apply `op` to tracers or NumPy arrays of definite dtypes: its one result, or a tuple where it has several.
 
@@ -149,7 +165,7 @@ def emit_traced(op, *operands):
         for operand in operands:
             if isinstance(operand, Tracer):
                 raise leaked(operand)
-        raise TraceError("a symbolic dim is used outside of any trace", location=user_location())
+        raise trace_error("a symbolic dim is used outside of any trace")
     values = [trace.lift(o) for o in operands]
     trace.builder.location = user_location()
     results = trace.builder.emit_all(op, *values)
@@ -168,16 +184,17 @@ def leaked(tracer: "Tracer") -> TraceError:
     value = tracer.value
     origin = (f"made at {value.node.location}" if value.node is not None and str(value.node.location)
               else f"parameter {value.name!r}" if value.node is None and value.name else "made")
-    return TraceError(f"{tracer!r}, {origin} while {tracer.owner.purpose} was traced, is used after that trace has ended",
-                      location=user_location(),
-                      hint="return it from the traced function; a global, an attribute or a list that keeps it leaks it")
+    return trace_error(f"{tracer!r}, {origin} while {tracer.owner.purpose} was traced, is used after that trace has "
+                       f"ended",
+                       hint="return it from the traced function; a global, an attribute or a list that keeps it leaks "
+                            "it")
 
 
 class Tracer:
     """An array whose elements are not known yet: it has a shape, a dtype and NumPy's methods, and records what is done.
 
-    `shape` holds ints, or dim expressions on symbolic axes. `weak` marks what was a Python scalar: it takes the dtype of
-    the arrays that it meets.
+    `shape` holds ints, or dim expressions on symbolic axes. `weak` marks what was a Python scalar: it takes the dtype
+    of the arrays that it meets.
     """
 
     __slots__ = ("owner", "value", "weak", "__weakref__")
@@ -226,11 +243,12 @@ class Tracer:
         return repr(self)
 
     def _refusal(self, what: str, hint: str) -> TraceError:
-        return TraceError(f"{self!r} can't be {what}: its elements are not known while {self.owner.purpose} is traced",
-                          location=user_location(), hint=hint)
+        return trace_error(f"{self!r} can't be {what}: its elements are not known while {self.owner.purpose} is traced",
+                           hint=hint)
 
     def __bool__(self):
-        raise self._refusal("used as a truth value", "use lm.cond or lm.where to choose, lm.while_loop to repeat, & | ~ in "
+        raise self._refusal("used as a truth value",
+                            "use lm.cond or lm.where to choose, lm.while_loop to repeat, & | ~ in "
                             "place of and, or, not; or name the argument in static_argnames")
 
     def __int__(self):
@@ -249,13 +267,15 @@ class Tracer:
         raise self._refusal("turned into a complex number", "lamina has no complex dtypes")
 
     def item(self, *args):
-        raise self._refusal("turned into a Python scalar", "return it from the traced function and take its item() there")
+        raise self._refusal("turned into a Python scalar",
+                            "return it from the traced function and take its item() there")
 
     def tolist(self):
         raise self._refusal("turned into a list", "return it from the traced function and take its tolist() there")
 
     def __array__(self, dtype=None, copy=None):
-        raise self._refusal("turned into a NumPy array", "use lamina's function of that name (lm.exp for np.exp), or name "
+        raise self._refusal("turned into a NumPy array",
+                            "use lamina's function of that name (lm.exp for np.exp), or name "
                             "the argument in static_argnames")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
@@ -264,8 +284,10 @@ class Tracer:
             return _namespace_function(self, ufunc.__name__)(*inputs)
         out = kwargs.get("out")
         if method == "__call__" and out is not None:
-            raise self._refusal("written into a NumPy array", "a traced function makes new arrays: write a = a + x, not a += x")
-        raise self._refusal(f"given to np.{ufunc.__name__}.{method}", f"lamina has lm.{ufunc.__name__} without {method} or "
+            raise self._refusal("written into a NumPy array",
+                                "a traced function makes new arrays: write a = a + x, not a += x")
+        raise self._refusal(f"given to np.{ufunc.__name__}.{method}",
+                            f"lamina has lm.{ufunc.__name__} without {method} or "
                             "keyword arguments")
 
     def __array_function__(self, function, types, args, kwargs):
@@ -283,24 +305,24 @@ class Tracer:
         if not self.shape:
             raise TypeError("len() of a 0-d array")
         if isinstance(self.shape[0], DimExpr):
-            raise TraceError(f"the length of {self!r} is the symbolic dim {format_dim(self.shape[0])}", location=user_location(),
-                             hint="x.shape[0] is a dim that can be computed with")
+            raise trace_error(f"the length of {self!r} is the symbolic dim {format_dim(self.shape[0])}",
+                              hint="x.shape[0] is a dim that can be computed with")
         return self.shape[0]
 
     def __iter__(self):
         if not self.shape:
             raise TypeError("iteration over a 0-d array")
         if isinstance(self.shape[0], DimExpr):
-            raise TraceError(f"{self!r} can't be iterated over: its length is the symbolic dim {format_dim(self.shape[0])}",
-                             location=user_location(), hint="use lm.scan or lm.fori_loop")
+            raise trace_error(f"{self!r} can't be iterated over: its length is the symbolic dim "
+                              f"{format_dim(self.shape[0])}", hint="use lm.scan or lm.fori_loop")
         return (self[i] for i in range(self.shape[0]))
 
     def __contains__(self, item):
         raise self._refusal("searched with `in`", "lm.any(x == item) is an array")
 
     def __setitem__(self, index, value):
-        raise TraceError(f"{self!r} can't be assigned to: traced arrays are never changed in place", location=user_location(),
-                         hint="write x = x.at[index].set(value)")
+        raise trace_error(f"{self!r} can't be assigned to: traced arrays are never changed in place",
+                          hint="write x = x.at[index].set(value)")
 
     def __reduce__(self):
         raise self._refusal("pickled", "return it from the traced function")
@@ -310,6 +332,6 @@ def _namespace_function(tracer: Tracer, name: str):
     from .. import array
     function = getattr(array, name, None)
     if not callable(function):
-        raise TraceError(f"lamina has no function {name!r} for {tracer!r}", location=user_location(),
-                         hint="`lamina ops` lists what there is")
+        raise trace_error(f"lamina has no function {name!r} for {tracer!r}",
+                          hint="`lamina ops` lists what there is")
     return function
