@@ -45,8 +45,8 @@ class Constant(Op):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(np.array(a)), ()) for a in (3.5, np.arange(6, dtype=np.int32).reshape(2, 3), np.zeros((0, 4), np.float32),
-                                                       np.array([True, False]))]
+        arrays = 3.5, np.arange(6, dtype=np.int32).reshape(2, 3), np.zeros((0, 4), np.float32), np.array([True, False])
+        return [Sample(cls(np.array(a)), ()) for a in arrays]
 
 
 @dataclass(frozen=True)

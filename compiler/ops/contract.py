@@ -1,4 +1,4 @@
-"""The contraction of two tensors over named axes: every matrix product, outer product, dot product and their batches."""
+"""The contraction of two tensors over named axes: every matrix, outer and dot product, and their batches."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .sample_arrays import draw, draw_special
 class Contract(Op):
     """The Einstein sum `spec` of two operands, as "zij,zjk->zik": letters that are not in the result are summed.
 
-    Letters are single, none occurs twice in one operand, every result letter occurs in an operand. Integers wrap; 16-bit
-    floats accumulate in float32; the result has the operands' dtype. A sum over no elements is 0.
+    Letters are single, none occurs twice in one operand, every result letter occurs in an operand. Integers wrap;
+    16-bit floats accumulate in float32; the result has the operands' dtype. A sum over no elements is 0.
     """
 
     spec: str
@@ -34,7 +34,8 @@ class Contract(Op):
                 raise ShapeError(f"contract: a letter occurs twice in {letters!r} of {self.spec!r}")
         unknown = set(match.group(3)) - set(match.group(1) + match.group(2))
         if unknown:
-            raise ShapeError(f"contract: {', '.join(sorted(unknown))} of the result occurs in no operand of {self.spec!r}")
+            names = ", ".join(sorted(unknown))
+            raise ShapeError(f"contract: {names} of the result occurs in no operand of {self.spec!r}")
 
     @cached_property
     def terms(self) -> tuple[str, str, str]:
@@ -77,7 +78,8 @@ class Contract(Op):
         found: dict[str, Dim] = {}
         for side, letters, t in zip(("left", "right"), self.terms, types):
             if len(letters) != t.rank:
-                raise shape_error(self, f"the {side} operand of {self.spec!r} has {len(letters)} letters and rank {t.rank}", *types)
+                what = f"the {side} operand of {self.spec!r} has {len(letters)} letters and rank {t.rank}"
+                raise shape_error(self, what, *types)
             for letter, extent in zip(letters, t.shape):
                 if found.setdefault(letter, extent) != extent:
                     raise shape_error(self, f"letter {letter} of {self.spec!r} is {found[letter]} and {extent}", *types)
@@ -87,7 +89,8 @@ class Contract(Op):
         require_operands(self, 2, *types)
         dtype = require_same_dtype(self, *types)
         if dtype.is_bool:
-            raise dtype_error(self, "does not take bool", *types, hint="cast to a number, and compare the result with 0")
+            raise dtype_error(self, "does not take bool", *types,
+                              hint="cast to a number, and compare the result with 0")
         extents = self.extents(*types)
         return (TensorType(tuple(extents[c] for c in self.terms[2]), dtype),)
 
@@ -114,11 +117,13 @@ class Contract(Op):
         cases = [("ij,jk->ik", (3, 5), (5, 7)), ("ij,jk->ik", (17, 33), (33, 19)), ("ij,kj->ik", (6, 17), (16, 17)),
                  ("ji,jk->ik", (13, 5), (13, 4)), ("ji,kj->ki", (3, 4), (5, 3)), ("zij,zjk->zik", (2, 3, 5), (2, 5, 4)),
                  ("bhqd,bhkd->bhqk", (2, 3, 5, 4), (2, 3, 7, 4)), ("bqhd,bkhd->bhqk", (2, 5, 3, 4), (2, 7, 3, 4)),
-                 ("ij,j->i", (7, 13), (13,)), ("i,ij->j", (7,), (7, 5)), ("i,j->ij", (3,), (5,)), ("i,i->", (17,), (17,)),
+                 ("ij,j->i", (7, 13), (13,)), ("i,ij->j", (7,), (7, 5)), ("i,j->ij", (3,), (5,)),
+                 ("i,i->", (17,), (17,)),
                  ("ij,ij->i", (3, 5), (3, 5)), ("ij,ij->ij", (3, 5), (3, 5)), (",->", (), ()), (",i->i", (), (5,)),
                  ("ij,k->k", (2, 3), (4,)), ("ija,jkb->ik", (2, 3, 2), (3, 5, 3)), ("ij,jk->ik", (3, 0), (0, 4)),
                  ("ij,jk->ik", (0, 3), (3, 4)), ("ij,jk->ik", (1, 1), (1, 1)), ("ij,jk->ik", (1, 129), (129, 1)),
-                 ("bti,io->bto", (2, 3, 5), (5, 4)), ("bthd,hdo->bto", (2, 3, 2, 5), (2, 5, 4)), ("zij,zjk->izk", (2, 3, 5), (2, 5, 4)),
+                 ("bti,io->bto", (2, 3, 5), (5, 4)), ("bthd,hdo->bto", (2, 3, 2, 5), (2, 5, 4)),
+                 ("zij,zjk->izk", (2, 3, 5), (2, 5, 4)),
                  ("az,zb->ba", (2, 3), (3, 4))]
         samples = [Sample(cls(spec), (draw("float32", *a), draw("float32", *b, seed=1))) for spec, a, b in cases]
         for d in ("int8", "uint8", "int32", "int64", "float16", "bfloat16", "float64"):

@@ -1,7 +1,7 @@
 """Operators that hold closed sub-graphs: calls, branches, loops, scans, and the groups that fusion makes.
 
-A sub-graph sees its parameters alone; captured values are operands. Symbols are shared with the graph around it: one name
-is one extent.
+A sub-graph sees its parameters alone; captured values are operands. Symbols are shared with the graph around it: one
+name is one extent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Control(Op, abstract=True):
         """`reference`, checked against the inferred types; the graphs inside widen 16-bit floats where they compute."""
         arrays = tuple(map(np.asarray, arrays))
         expected = self.infer(*(TensorType(a.shape, as_dtype(a.dtype)) for a in arrays))
-        return tuple(np.asarray(a).astype(t.dtype.numpy, copy=False).reshape(t.shape) for a, t in zip(self.reference(*arrays), expected))
+        results = zip(self.reference(*arrays), expected)
+        return tuple(np.asarray(a).astype(t.dtype.numpy, copy=False).reshape(t.shape) for a, t in results)
 
     def at_extents(self, extents):
         changed = {}
@@ -119,7 +120,7 @@ class Call(Closed):
 
 @dataclass(frozen=True)
 class Fused(Closed):
-    """The results of `body`, which becomes one kernel. `kind` says of which sort: "loop", "contraction", "attention" ..."""
+    """The results of `body`, which becomes one kernel. `kind` is its sort: "loop", "contraction", "attention" ..."""
 
     body: Graph
     kind: str
@@ -127,11 +128,12 @@ class Fused(Closed):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(_scaled_sum((5, 7)), "loop", "scaled_sum"), (draw("float32", 5, 7), draw("float32", 5, 7, seed=1))),
+        return [Sample(cls(_scaled_sum((5, 7)), "loop", "scaled_sum"),
+                       (draw("float32", 5, 7), draw("float32", 5, 7, seed=1))),
                 Sample(cls(_scaled_sum(()), "loop"), (draw("float32"), draw("float32", seed=1)))]
 
 
-# ---- branches and loops ------------------------------------------------------------------------------------------------
+# ---- branches and loops ----------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Cond(Control):
     """(index, *operands) -> the results of branches[index] for the operands; an index outside means the nearest branch.
@@ -149,7 +151,8 @@ class Cond(Control):
         if index.rank != 0:
             raise shape_error(self, f"the index {index} is no scalar", *types)
         if index.dtype not in ((bool_, int32, int64) if len(self.branches) == 2 else (int32, int64)):
-            raise dtype_error(self, f"an index {index} for {len(self.branches)} branches", *types, hint="int32, int64, or bool for two")
+            raise dtype_error(self, f"an index {index} for {len(self.branches)} branches", *types,
+                              hint="int32, int64, or bool for two")
         for i, branch in enumerate(self.branches):
             require_types(self, f"operands of branch {i}", param_types(branch), tuple(operands))
             require_types(self, f"results of branch {i}", result_types(self.branches[0]), result_types(branch))
@@ -227,10 +230,12 @@ class Scan(Control):
 
     def infer(self, *types):
         if self.carries < 0 or self.scanned < 0 or self.carries + self.scanned > len(types):
-            raise shape_error(self, f"takes {self.carries} carries and {self.scanned} scanned operands, got {len(types)}", *types)
+            what = f"takes {self.carries} carries and {self.scanned} scanned operands, got {len(types)}"
+            raise shape_error(self, what, *types)
         steps = self.steps(*types)
         end = self.carries + self.scanned
-        inner = (*types[:self.carries], *(TensorType(t.shape[1:], t.dtype) for t in types[self.carries:end]), *types[end:])
+        inner = (*types[:self.carries], *(TensorType(t.shape[1:], t.dtype) for t in types[self.carries:end]),
+                 *types[end:])
         require_types(self, "operands of the body", param_types(self.body), inner)
         results = result_types(self.body)
         require_types(self, "carries of the body", types[:self.carries], results[:self.carries])
@@ -255,13 +260,15 @@ class Scan(Control):
     def samples(cls):
         h, w = draw("float32", 3), draw("float32", 3, seed=1, low=-0.5, high=0.5)
         op = cls(_recurrence(3), 1, 1)
-        samples = [Sample(replace(op, reverse=r), (h, draw("float32", t, 3), w)) for r in (False, True) for t in (5, 1, 0)]
+        samples = [Sample(replace(op, reverse=r), (h, draw("float32", t, 3), w)) for r in (False, True)
+                   for t in (5, 1, 0)]
         half = cls(_recurrence(3, "bfloat16"), 1, 1)
-        samples.append(Sample(half, (draw("bfloat16", 3), draw("bfloat16", 4, 3), draw("bfloat16", 3, seed=1)), grad=False))
+        samples.append(Sample(half, (draw("bfloat16", 3), draw("bfloat16", 4, 3), draw("bfloat16", 3, seed=1)),
+                              grad=False))
         return samples + [Sample(cls(_doubling(), 1, 0, length=4), (h,))]
 
 
-# ---- graphs to try these on --------------------------------------------------------------------------------------------
+# ---- graphs to try these on ------------------------------------------------------------------------------------------
 def _scaled_sum(shape) -> Graph:
     from ..graph.builder import Builder
     from .elementwise import Add, Mul, Neg

@@ -1,4 +1,4 @@
-"""Convolution in any number of spatial axes from 1 to 3, channels last: strided, padded, dilated, grouped, transposed."""
+"""Convolution over 1, 2 or 3 spatial axes, channels last: strided, padded, dilated, grouped, transposed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from .window import padded, sliding_extents, taps
 class Conv(Op):
     """x [N, *spatial, C] * w [*kernel, C // groups, O] -> [N, *out, O]; the kernel is not flipped.
 
-    out = (spread + low + high - ((kernel - 1) * dilation + 1)) // stride + 1, where input_dilation d puts d - 1 zeros between
-    neighbours of x: spread = (spatial - 1) * d + 1. The gradient by x, and transposed convolution, are convolutions with it.
-    Group g reads channels g * C/groups ... and writes outputs g * O/groups ... . Integers wrap, 16-bit floats accumulate in f32.
+    out = (spread + low + high - ((kernel - 1) * dilation + 1)) // stride + 1, where input_dilation d puts d - 1 zeros
+    between neighbours of x: spread = (spatial - 1) * d + 1. The gradient by x, and transposed convolution, are
+    convolutions with it. Group g reads channels g * C/groups ... and writes outputs g * O/groups ... . Integers wrap;
+    16-bit floats accumulate in float32.
     """
 
     strides: tuple[int, ...]
@@ -41,18 +42,21 @@ class Conv(Op):
             raise dtype_error(self, "does not take bool", *types, hint="cast to a number")
         if x.rank < 3 or w.rank != x.rank:
             raise shape_error(self, "takes x [N, *spatial, C] and w [*kernel, C // groups, O]", *types)
-        if self.groups < 1 or x.shape[-1] != w.shape[-2] * self.groups or divide_exactly(w.shape[-1], self.groups) is None:
+        splits = self.groups >= 1 and divide_exactly(w.shape[-1], self.groups) is not None
+        if not splits or x.shape[-1] != w.shape[-2] * self.groups:
             raise shape_error(self, f"{x.shape[-1]} channels do not split into {self.groups} groups of {w.shape[-2]}, "
                               f"or {w.shape[-1]} outputs into {self.groups}", *types)
         if len(self.input_dilation) != x.rank - 2 or min(self.input_dilation) < 1:
-            raise shape_error(self, f"input_dilation {self.input_dilation} must be 1 or more on {x.rank - 2} spatial axes", *types)
+            what = f"input_dilation {self.input_dilation} must be 1 or more on {x.rank - 2} spatial axes"
+            raise shape_error(self, what, *types)
         spread = tuple(n if d == 1 or n == 0 else (n - 1) * d + 1 for n, d in zip(x.shape[1:-1], self.input_dilation))
         out = sliding_extents(self, types, spread, w.shape[:-2])
         return (TensorType((x.shape[0], *out, w.shape[-1]), dtype),)
 
     def reference(self, x, w):
         wide = x.dtype if x.dtype.kind in "iu" else np.float64
-        spread = np.zeros((x.shape[0], *(max(0, (n - 1) * d + 1) for n, d in zip(x.shape[1:-1], self.input_dilation)), x.shape[-1]), wide)
+        extents = (max(0, (n - 1) * d + 1) for n, d in zip(x.shape[1:-1], self.input_dilation))
+        spread = np.zeros((x.shape[0], *extents, x.shape[-1]), wide)
         spread[(slice(None), *(slice(None, None, d) for d in self.input_dilation))] = x
         total, groups, outputs = 0, self.groups, w.shape[-1]
         for tap, seen in taps(padded(spread, self.padding, 0), w.shape[:-2], self.strides, self.dilation):

@@ -1,4 +1,4 @@
-"""Operators that compute each element from the operands' elements at the same place: unary, binary, comparison, select, cast.
+"""Operators that compute each element from the operands' elements at its place: unary, binary, comparison, cast ...
 
 All operands have one shape (`Broadcast` makes it so) and, but for select's condition, one dtype.
 """
@@ -31,7 +31,8 @@ class Elementwise(Op, abstract=True):
         shape = require_same_shape(self, *types)
         dtype = require_same_dtype(self, *types)
         if dtype not in self.dtypes:
-            raise DTypeError(f"{self.name} does not take {dtype.name}", hint="it takes " + ", ".join(d.name for d in self.dtypes))
+            raise DTypeError(f"{self.name} does not take {dtype.name}",
+                             hint="it takes " + ", ".join(d.name for d in self.dtypes))
         return (TensorType(shape, self.result_dtype(dtype)),)
 
     def result_dtype(self, dtype: DType) -> DType:
@@ -76,7 +77,8 @@ def _trials(arity: int, dtypes, domain):
     for shape in ((), (0,), (1,), (7, 0, 3), (5, 7, 11), (129,)):
         yield tuple(draw(first, shape) for _ in range(arity))
     if float32 in dtypes:
-        special = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-42, -1e-42, 3.4e38, 0.5, 2.5, 1e-20, -88.0, 89.0])
+        special = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-42, -1e-42, 3.4e38, 0.5, 2.5, 1e-20,
+                            -88.0, 89.0])
         grid = np.meshgrid(*[special] * arity) if arity > 1 else [special]
         for dtype in (float32, float64):
             if dtype in dtypes:
@@ -343,7 +345,7 @@ class IsInf(Elementwise):
 
 @dataclass(frozen=True)
 class Cast(Elementwise):
-    """x as `dtype`, by value. Floats to integers truncate toward zero and saturate, NaN becomes 0; to bool is x != 0."""
+    """x as `dtype`, by value. Floats to integers truncate and saturate, NaN becomes 0; to bool is x != 0."""
     dtype: DType = float32
 
     def result_dtype(self, dtype):
@@ -522,7 +524,8 @@ class Shl(Shift):
     kernel_op = "shl"
 
     def reference(self, x, y):
-        return np.where(y >= x.dtype.itemsize * 8, 0, np.left_shift(x, np.minimum(y, x.dtype.itemsize * 8 - 1))).astype(x.dtype)
+        width = x.dtype.itemsize * 8
+        return np.where(y >= width, 0, np.left_shift(x, np.minimum(y, width - 1))).astype(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -536,7 +539,8 @@ class Shr(Shift):
 
 
 # ---- comparison and choice -------------------------------------------------------------------------------------------
-_COMPARE = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal}
+_COMPARE = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+            "ge": np.greater_equal}
 
 
 @dataclass(frozen=True)
@@ -579,4 +583,5 @@ class Select(Elementwise):
     @classmethod
     def samples(cls):
         rng = np.random.default_rng(5)
-        return [Sample(cls(), (rng.integers(0, 2, x.shape).astype(bool), x, y)) for x, y in _trials(2, ALL, cls.domain())]
+        return [Sample(cls(), (rng.integers(0, 2, x.shape).astype(bool), x, y))
+                for x, y in _trials(2, ALL, cls.domain())]

@@ -14,7 +14,8 @@ from ..core.dims import Dim
 from ..core.dtypes import bool_, int32, int64
 from ..core.types import TensorType
 from ..kernel import builder as k
-from .op import (Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype, shape_error)
+from .op import (Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype,
+                 shape_error)
 from .sample_arrays import draw
 
 
@@ -73,8 +74,10 @@ class Take(Lookup):
 
     @classmethod
     def samples(cls):
-        cases = [(0, (7, 5), (3,), "float32"), (1, (3, 11), (2, 4), "float32"), (0, (5,), (), "float64"), (2, (2, 3, 5), (7,), "bfloat16"),
-                 (1, (2, 7, 3), (1, 1), "int8"), (0, (4, 3), (0,), "float32"), (0, (0, 3), (0,), "float32"), (0, (1,), (5,), "bool"),
+        cases = [(0, (7, 5), (3,), "float32"), (1, (3, 11), (2, 4), "float32"), (0, (5,), (), "float64"),
+                 (2, (2, 3, 5), (7,), "bfloat16"),
+                 (1, (2, 7, 3), (1, 1), "int8"), (0, (4, 3), (0,), "float32"), (0, (0, 3), (0,), "float32"),
+                 (0, (1,), (5,), "bool"),
                  (0, (17, 33), (13,), "float16"), (0, (3, 0), (2,), "int64")]
         return [Sample(cls(axis), (draw(d, *x), _indices(x[axis], i, "int32" if n % 2 else "int64")))
                 for n, (axis, x, i, d) in enumerate(cases)]
@@ -84,13 +87,13 @@ def _indices(extent: int, shape: tuple[int, ...], dtype: str = "int64", seed: in
     """Random places in 0 .. extent - 1, and now and then one that lies outside, on either side."""
     rng = np.random.default_rng((seed, extent, *shape))
     found = rng.integers(0, max(extent, 1), shape)
-    return np.select([(chance := rng.integers(0, 12, shape)) == 0, chance == 1], [found + extent + 3, found - extent - 2],
-                     found).astype(dtype)
+    chance = rng.integers(0, 12, shape)
+    return np.select([chance == 0, chance == 1], [found + extent + 3, found - extent - 2], found).astype(dtype)
 
 
 @dataclass(frozen=True)
 class TakeAlong(Lookup):
-    """result[.., i, ..] = x[.., indices[.., i, ..], ..] along `axis`: ranks and all other extents agree (np.take_along_axis)."""
+    """result[.., i, ..] = x[.., indices[.., i, ..], ..] along `axis`; ranks and all other extents agree."""
 
     axis: int
 
@@ -99,7 +102,8 @@ class TakeAlong(Lookup):
         x, indices = types
         require_axis(self, self.axis, x.rank)
         require_indices(self, indices, *types)
-        if indices.rank != x.rank or any(a != b for i, (a, b) in enumerate(zip(x.shape, indices.shape)) if i != self.axis):
+        pairs = enumerate(zip(x.shape, indices.shape))
+        if indices.rank != x.rank or any(a != b for i, (a, b) in pairs if i != self.axis):
             raise shape_error(self, f"the shapes may differ in axis {self.axis} alone", *types)
         _require_elements(self, x.shape[self.axis], *types)
         return (TensorType(indices.shape, x.dtype),)
@@ -118,8 +122,10 @@ class TakeAlong(Lookup):
 
     @classmethod
     def samples(cls):
-        cases = [(1, (3, 7), (3, 5), "float32"), (0, (7, 3), (2, 3), "float32"), (0, (5,), (9,), "int64"), (1, (2, 3, 5), (2, 17, 5), "bfloat16"),
-                 (1, (0, 3), (0, 2), "float32"), (0, (1, 1), (1, 1), "bool"), (1, (3, 4), (3, 0), "float64"), (2, (2, 3, 13), (2, 3, 1), "float16"),
+        cases = [(1, (3, 7), (3, 5), "float32"), (0, (7, 3), (2, 3), "float32"), (0, (5,), (9,), "int64"),
+                 (1, (2, 3, 5), (2, 17, 5), "bfloat16"),
+                 (1, (0, 3), (0, 2), "float32"), (0, (1, 1), (1, 1), "bool"), (1, (3, 4), (3, 0), "float64"),
+                 (2, (2, 3, 13), (2, 3, 1), "float16"),
                  (0, (6,), (6,), "uint8")]
         return [Sample(cls(axis), (draw(d, *x), _indices(x[axis], i, "int32" if n % 2 else "int64")))
                 for n, (axis, x, i, d) in enumerate(cases)]
@@ -127,7 +133,7 @@ class TakeAlong(Lookup):
 
 @dataclass(frozen=True)
 class GatherNd(Lookup):
-    """ONNX GatherND: (x, indices [.., K]): the last axis of indices addresses axes batch_dims .. batch_dims + K - 1 of x.
+    """ONNX GatherND: (x, indices [.., K]): the last axis of indices addresses K axes of x, from `batch_dims` on.
 
     The first `batch_dims` axes of both agree; the result is indices.shape[:-1] + x.shape[batch_dims + K:].
     """
@@ -166,8 +172,10 @@ class GatherNd(Lookup):
     @classmethod
     def samples(cls):
         cases = [(0, (5, 7), (3, 2), "float32"), (0, (5, 7), (3, 1), "float32"), (0, (5, 7, 3), (2, 4, 2), "bfloat16"),
-                 (1, (2, 5, 3), (2, 1), "float32"), (1, (2, 5, 3), (2, 4, 2), "int64"), (2, (2, 3, 7), (2, 3, 1), "bool"),
-                 (0, (4,), (0, 1), "float32"), (0, (1, 1), (2,), "float16"), (0, (13, 2), (17, 1), "uint8"), (0, (0, 3), (0, 1), "float64")]
+                 (1, (2, 5, 3), (2, 1), "float32"), (1, (2, 5, 3), (2, 4, 2), "int64"),
+                 (2, (2, 3, 7), (2, 3, 1), "bool"),
+                 (0, (4,), (0, 1), "float32"), (0, (1, 1), (2,), "float16"), (0, (13, 2), (17, 1), "uint8"),
+                 (0, (0, 3), (0, 1), "float64")]
         samples = []
         for n, (b, x, i, d) in enumerate(cases):
             at = [_indices(x[b + c], i[:-1], "int32" if n % 2 else "int64", seed=c) for c in range(i[-1])]
@@ -194,9 +202,9 @@ def _require_window(op: Op, sizes: tuple[Dim, ...], starts: tuple[TensorType, ..
         require_indices(op, start, *types)
     for axis, (extent, size) in enumerate(zip(x.shape, sizes)):
         if not is_nonnegative(size) or not is_nonnegative(extent - size):
-            raise shape_error(op, f"a window of {size} does not lie within the {extent} elements of axis {axis}", *types,
-                              hint=None if isinstance(extent, int) and isinstance(size, int) else
-                              "declare facts of the dims under which it does")
+            static = isinstance(extent, int) and isinstance(size, int)
+            raise shape_error(op, f"a window of {size} does not lie within the {extent} elements of axis {axis}",
+                              *types, hint=None if static else "declare facts of the dims under which it does")
 
 
 def _start(read, extent: Dim, size: Dim):
@@ -209,7 +217,7 @@ def _clamped_starts(x: np.ndarray, sizes, starts) -> list[int]:
 
 @dataclass(frozen=True)
 class DynamicSlice(Lookup):
-    """The window of `sizes` that begins at the scalars `starts`: (x, *starts). Starts are moved so that it lies within x."""
+    """The window of `sizes` that begins at the scalars `starts`: (x, *starts). They are moved so that it lies in x."""
 
     sizes: tuple[Dim, ...]
 
@@ -228,15 +236,17 @@ class DynamicSlice(Lookup):
 
     @classmethod
     def samples(cls):
-        cases = [((7,), (3,), (2,), "float32"), ((7,), (3,), (6,), "float32"), ((7,), (3,), (-4,), "int8"), ((3, 17), (2, 17), (1, 5), "bfloat16"),
-                 ((3, 17), (1, 13), (99, 2), "float64"), ((), (), (), "float32"), ((4, 5), (0, 2), (1, 1), "float32"), ((1,), (1,), (0,), "bool")]
+        cases = [((7,), (3,), (2,), "float32"), ((7,), (3,), (6,), "float32"), ((7,), (3,), (-4,), "int8"),
+                 ((3, 17), (2, 17), (1, 5), "bfloat16"),
+                 ((3, 17), (1, 13), (99, 2), "float64"), ((), (), (), "float32"), ((4, 5), (0, 2), (1, 1), "float32"),
+                 ((1,), (1,), (0,), "bool")]
         return [Sample(cls(size), (draw(d, *x), *(np.array(s, np.int32 if n % 2 else np.int64) for s in at)))
                 for n, (x, size, at, d) in enumerate(cases)]
 
 
 @dataclass(frozen=True)
 class DynamicUpdateSlice(Lookup):
-    """x with the window that begins at the scalars `starts` replaced: (x, update, *starts). Starts are moved so that it fits."""
+    """x with the window at the scalars `starts` replaced: (x, update, *starts). They are moved so that it lies in x."""
 
     def infer(self, *types):
         x, update, *starts = types
@@ -246,7 +256,8 @@ class DynamicUpdateSlice(Lookup):
 
     def reference(self, x, update, *starts):
         out = x.copy()
-        out[tuple(slice(at, at + size) for at, size in zip(_clamped_starts(x, update.shape, starts), update.shape))] = update
+        begins = _clamped_starts(x, update.shape, starts)
+        out[tuple(slice(at, at + size) for at, size in zip(begins, update.shape))] = update
         return out
 
     def element(self, operands, index, types, result):
@@ -265,8 +276,11 @@ class DynamicUpdateSlice(Lookup):
 
     @classmethod
     def samples(cls):
-        cases = [((7,), (3,), (2,), "float32"), ((7,), (3,), (6,), "float32"), ((7,), (3,), (-4,), "int8"), ((3, 17), (2, 17), (1, 5), "bfloat16"),
-                 ((3, 17), (1, 13), (99, 2), "float64"), ((), (), (), "float32"), ((4, 5), (0, 2), (1, 1), "float32"), ((1,), (1,), (0,), "bool"),
+        cases = [((7,), (3,), (2,), "float32"), ((7,), (3,), (6,), "float32"), ((7,), (3,), (-4,), "int8"),
+                 ((3, 17), (2, 17), (1, 5), "bfloat16"),
+                 ((3, 17), (1, 13), (99, 2), "float64"), ((), (), (), "float32"), ((4, 5), (0, 2), (1, 1), "float32"),
+                 ((1,), (1,), (0,), "bool"),
                  ((2, 9, 3), (2, 1, 3), (0, 4, 0), "float16")]
-        return [Sample(cls(), (draw(d, *x), draw(d, *u, seed=1), *(np.array(s, np.int32 if n % 2 else np.int64) for s in at)))
+        return [Sample(cls(), (draw(d, *x), draw(d, *u, seed=1),
+                               *(np.array(s, np.int32 if n % 2 else np.int64) for s in at)))
                 for n, (x, u, at, d) in enumerate(cases)]

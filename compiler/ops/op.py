@@ -71,14 +71,14 @@ class Op:
     def element(self, operands: Sequence[Callable], index: tuple, types: Sequence[TensorType], result: TensorType):
         """The Kernel expression of the result's element at `index`.
 
-        `operands[i](index)` is the expression of operand i's element (16-bit floats already widened to float32); `types`
+        `operands[i](index)` is the expression of operand i's element (16-bit floats are float32 there); `types`
         are the operand types. It is what fusion splices into loops. Expressions may share parts: they are a DAG.
         """
         raise NotImplementedError
 
     @classmethod
     def samples(cls) -> list[Sample]:
-        """The trials of this op, edge cases included: sizes 0, 1, primes, NaN, infinities, every dtype that makes sense."""
+        """The trials of this op: sizes 0, 1 and primes, NaN and infinities, every dtype that makes sense."""
         raise NotImplementedError
 
     def flops(self, *types: TensorType) -> Dim:

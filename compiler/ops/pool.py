@@ -20,7 +20,7 @@ class Pool(Op):
     """`kind` ("max" or "sum") over windows of x [N, *spatial, C] -> [N, *out, C].
 
     out = (spatial + low + high - ((window - 1) * dilation + 1)) // stride + 1. Padding counts as the identity of `kind`
-    (the dtype's minimum, or 0); averages are sums divided by counts. NaN propagates; 16-bit floats are summed in float32.
+    (the dtype's minimum, or 0); averages are sums divided by counts. NaN propagates; 16-bit floats are summed in f32.
     """
 
     kind: str
@@ -38,13 +38,15 @@ class Pool(Op):
             raise dtype_error(self, "sum of bool", x, hint="cast to an integer first")
         if x.rank < 3:
             raise shape_error(self, "takes x [N, *spatial, C]", x)
-        return (TensorType((x.shape[0], *sliding_extents(self, types, x.shape[1:-1], self.window), x.shape[-1]), x.dtype),)
+        out = sliding_extents(self, types, x.shape[1:-1], self.window)
+        return (TensorType((x.shape[0], *out, x.shape[-1]), x.dtype),)
 
     def reference(self, x):
         wide = x.astype(np.float64) if self.kind == "sum" and x.dtype.kind not in "iu" else x
         combine = np.maximum if self.kind == "max" else np.add
         total = None
-        for _, seen in taps(padded(wide, self.padding, identity(self.kind, as_dtype(x.dtype))), self.window, self.strides, self.dilation):
+        framed = padded(wide, self.padding, identity(self.kind, as_dtype(x.dtype)))
+        for _, seen in taps(framed, self.window, self.strides, self.dilation):
             total = seen if total is None else combine(total, seen)
         return total.astype(x.dtype)
 
@@ -54,12 +56,16 @@ class Pool(Op):
 
     @classmethod
     def samples(cls):
-        cases = [((2, 8, 9, 3), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)), ((1, 7, 7, 17), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
-                 ((1, 9, 6, 2), (3, 2), (2, 3), ((1, 0), (0, 1)), (1, 1)), ((1, 9, 9, 2), (3, 3), (1, 2), ((2, 2), (0, 0)), (2, 3)),
-                 ((2, 13, 5), (4,), (3,), ((1, 2),), (1,)), ((1, 4, 5, 3, 2), (2, 2, 2), (1, 2, 1), ((0, 0), (1, 0), (0, 1)), (1, 1, 1)),
+        cases = [((2, 8, 9, 3), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+                 ((1, 7, 7, 17), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+                 ((1, 9, 6, 2), (3, 2), (2, 3), ((1, 0), (0, 1)), (1, 1)),
+                 ((1, 9, 9, 2), (3, 3), (1, 2), ((2, 2), (0, 0)), (2, 3)),
+                 ((2, 13, 5), (4,), (3,), ((1, 2),), (1,)),
+                 ((1, 4, 5, 3, 2), (2, 2, 2), (1, 2, 1), ((0, 0), (1, 0), (0, 1)), (1, 1, 1)),
                  ((0, 4, 4, 3), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)), ((1, 1, 1), (1,), (1,), ((0, 0),), (1,)),
                  ((1, 5, 5, 1), (5, 5), (1, 1), ((0, 0), (0, 0)), (1, 1)), ((1, 0, 2), (2,), (1,), ((1, 2),), (1,))]
-        samples = [Sample(cls(kind, *fields), (draw("float32", *x),)) for kind in ("max", "sum") for x, *fields in cases]
+        samples = [Sample(cls(kind, *fields), (draw("float32", *x),)) for kind in ("max", "sum")
+                   for x, *fields in cases]
         for kind in ("max", "sum"):
             _, *fields = cases[1]
             samples += [Sample(cls(kind, *fields), (draw(d, 1, 5, 6, 3),), grad=False)

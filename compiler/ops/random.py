@@ -19,7 +19,10 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 
 
-def threefry(key: tuple[np.ndarray, np.ndarray], counter: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+Words = tuple[np.ndarray, np.ndarray]
+
+
+def threefry(key: Words, counter: Words) -> Words:
     """The two output words of Threefry-2x32-20 for two key words and two counter words (arrays of uint32)."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(PARITY))
     x, y = counter[0] + schedule[0], counter[1] + schedule[1]
@@ -34,7 +37,7 @@ def threefry(key: tuple[np.ndarray, np.ndarray], counter: tuple[np.ndarray, np.n
 
 @dataclass(frozen=True)
 class RandomBits(Op):
-    """key uint32[2] -> uint32 bits of `shape`. Element number i (row-major) is the first word of Threefry at (i >> 32, i)."""
+    """key uint32[2] -> uint32 bits of `shape`: element i (row-major) is the first word of Threefry at (i >> 32, i)."""
 
     shape: tuple[Dim, ...]
     has_element = True
@@ -89,4 +92,5 @@ def _xor(x, y):
 
 
 def _rotate(x, count: int):
-    return k.binary("or", k.binary("shl", x, k.constant(count, uint32)), k.binary("shr", x, k.constant(32 - count, uint32)))
+    return k.binary("or", k.binary("shl", x, k.constant(count, uint32)),
+                    k.binary("shr", x, k.constant(32 - count, uint32)))

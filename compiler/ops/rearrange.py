@@ -6,6 +6,7 @@ Each is an index map (`element`), so that fusion can read through it and no memo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -62,15 +63,17 @@ class Reshape(View):
 
     @classmethod
     def samples(cls):
-        cases = [((2, 3), (6,)), ((6,), (2, 3)), ((4, 6), (6, 4)), ((1, 5, 1), (5,)), ((5,), (1, 1, 5, 1)), ((), (1, 1)),
-                 ((1,), ()), ((0, 3), (7, 0)), ((2, 3, 5, 7), (6, 35)), ((6, 35), (2, 3, 7, 5)), ((3, 4, 1, 17), (3, 2, 2, 17)),
+        cases = [((2, 3), (6,)), ((6,), (2, 3)), ((4, 6), (6, 4)), ((1, 5, 1), (5,)), ((5,), (1, 1, 5, 1)),
+                 ((), (1, 1)),
+                 ((1,), ()), ((0, 3), (7, 0)), ((2, 3, 5, 7), (6, 35)), ((6, 35), (2, 3, 7, 5)),
+                 ((3, 4, 1, 17), (3, 2, 2, 17)),
                  ((7, 2, 9), (7, 3, 6)), ((12, 1, 13), (2, 6, 13, 1)), ((2, 1, 3), (1, 2, 1, 3))]
         dtypes = ("float32", "bool", "int8", "bfloat16", "int64", "float16", "uint8", "float64")
         return [Sample(cls(b), (draw(dtypes[i % len(dtypes)], *a),)) for i, (a, b) in enumerate(cases)]
 
 
 def matching_groups(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> list[tuple[list[int], list[int]]]:
-    """The axes of shapes `a` and `b` (of one size) in the smallest runs of equal product; axes of extent 1 are left out.
+    """The axes of shapes `a` and `b` (of one size) in the smallest runs of equal product, without those of extent 1.
 
     (2, 3, 5) and (6, 5) give ([0, 1], [0]) and ([2], [1]): a reshape mixes indices inside a run only.
     """
@@ -117,7 +120,8 @@ class Transpose(View):
 
     @classmethod
     def samples(cls):
-        cases = [((3, 5), (1, 0)), ((2, 3, 5), (2, 0, 1)), ((2, 3, 5), (0, 2, 1)), ((), ()), ((7,), (0,)), ((3, 0, 2), (1, 2, 0)),
+        cases = [((3, 5), (1, 0)), ((2, 3, 5), (2, 0, 1)), ((2, 3, 5), (0, 2, 1)), ((), ()), ((7,), (0,)),
+                 ((3, 0, 2), (1, 2, 0)),
                  ((17, 33), (1, 0)), ((2, 3, 4, 5), (0, 2, 1, 3)), ((1, 13, 1), (2, 1, 0))]
         dtypes = ("float32", "int8", "bfloat16", "bool", "int64", "float16", "float32", "float64", "uint8")
         return [Sample(cls(p), (draw(d, *s),)) for (s, p), d in zip(cases, dtypes)]
@@ -153,14 +157,17 @@ class Broadcast(View):
         return np.broadcast_to(x.reshape(expanded), self.shape)
 
     def element(self, operands, index, types, result):
-        return operands[0](tuple(k.constant(0) if types[0].shape[i] == 1 else index[axis] for i, axis in enumerate(self.axes)))
+        extents = types[0].shape
+        return operands[0](tuple(k.constant(0) if d == 1 else index[axis] for d, axis in zip(extents, self.axes)))
 
     @classmethod
     def samples(cls):
-        cases = [((), (3, 5), ()), ((5,), (3, 5), (1,)), ((3,), (3, 5), (0,)), ((1, 5), (3, 5), (0, 1)), ((2, 1), (2, 7, 3), (0, 2)),
+        cases = [((), (3, 5), ()), ((5,), (3, 5), (1,)), ((3,), (3, 5), (0,)), ((1, 5), (3, 5), (0, 1)),
+                 ((2, 1), (2, 7, 3), (0, 2)),
                  ((3, 1, 1), (3, 4, 17), (0, 1, 2)), ((4,), (0, 4), (1,)), ((0,), (3, 0), (1,)), ((1,), (1,), (0,)),
                  ((3, 5), (3, 5), (0, 1)), ((), (), ())]
-        dtypes = ("float32", "int64", "float16", "bfloat16", "bool", "float64", "uint8", "float32", "int8", "int32", "float32")
+        dtypes = ("float32", "int64", "float16", "bfloat16", "bool", "float64", "uint8", "float32", "int8", "int32",
+                  "float32")
         return [Sample(cls(to, axes), (draw(d, *s),)) for (s, to, axes), d in zip(cases, dtypes)]
 
 
@@ -177,33 +184,40 @@ class Slice(View):
         require_operands(self, 1, *types)
         (x,) = types
         if not len(self.starts) == len(self.sizes) == len(self.steps) == x.rank:
-            raise shape_error(self, f"{len(self.starts)} starts, {len(self.sizes)} sizes, {len(self.steps)} steps for rank {x.rank}", x)
+            counts = f"{len(self.starts)} starts, {len(self.sizes)} sizes and {len(self.steps)} steps"
+            raise shape_error(self, f"{counts} for rank {x.rank}", x)
         for axis, (extent, start, size, step) in enumerate(zip(x.shape, self.starts, self.sizes, self.steps)):
             if step == 0:
                 raise shape_error(self, f"the step of axis {axis} is 0", x)
             if not is_nonnegative(size):
-                raise shape_error(self, f"the size of axis {axis} is {size}", x, hint="declare facts under which it is not negative")
+                raise shape_error(self, f"the size of axis {axis} is {size}", x,
+                                  hint="declare facts under which it is not negative")
             if size == 0:
                 continue
             last = start + (size - 1) * step
             smallest, largest = (start, last) if step > 0 else (last, start)
             if not is_nonnegative(smallest) or not is_nonnegative(extent - 1 - largest):
                 raise shape_error(self, f"axis {axis} reads elements {start} to {last} of {extent}", x,
-                                  hint=None if x.is_static else "declare facts of the dims under which these lie inside")
+                                  hint=None if x.is_static else "declare facts of the dims under which they lie inside")
         return (TensorType(self.sizes, x.dtype),)
 
     def reference(self, x):
         return x[tuple(_python_slice(*axis) for axis in zip(self.starts, self.sizes, self.steps))]
 
     def element(self, operands, index, types, result):
-        return operands[0](tuple(k.add(k.mul(i, step), start) for i, start, step in zip(index, self.starts, self.steps)))
+        axes = zip(index, self.starts, self.steps)
+        return operands[0](tuple(k.add(k.mul(i, step), start) for i, start, step in axes))
 
     @classmethod
     def samples(cls):
-        cases = [((7,), (2,), (3,), (1,)), ((7,), (6,), (7,), (-1,)), ((10,), (1,), (3,), (4,)), ((11,), (9,), (3,), (-4,)),
-                 ((3, 17), (1, 0), (2, 17), (1, 1)), ((3, 17), (0, 16), (3, 6), (1, -3)), ((5, 4), (5, 0), (0, 4), (1, 1)),
-                 ((0, 3), (0, 1), (0, 2), (1, 1)), ((), (), (), ()), ((2, 3, 5), (0, 1, 2), (2, 1, 3), (1, 1, 1)), ((1,), (0,), (1,), (5,))]
-        dtypes = ("float32", "int64", "bool", "bfloat16", "float64", "float16", "int8", "float32", "uint8", "float32", "int32")
+        cases = [((7,), (2,), (3,), (1,)), ((7,), (6,), (7,), (-1,)), ((10,), (1,), (3,), (4,)),
+                 ((11,), (9,), (3,), (-4,)),
+                 ((3, 17), (1, 0), (2, 17), (1, 1)), ((3, 17), (0, 16), (3, 6), (1, -3)),
+                 ((5, 4), (5, 0), (0, 4), (1, 1)),
+                 ((0, 3), (0, 1), (0, 2), (1, 1)), ((), (), (), ()), ((2, 3, 5), (0, 1, 2), (2, 1, 3), (1, 1, 1)),
+                 ((1,), (0,), (1,), (5,))]
+        dtypes = ("float32", "int64", "bool", "bfloat16", "float64", "float16", "int8", "float32", "uint8", "float32",
+                  "int32")
         return [Sample(cls(*c[1:]), (draw(d, *c[0]),)) for c, d in zip(cases, dtypes)]
 
 
@@ -227,7 +241,8 @@ class Pad(View):
             raise shape_error(self, f"{len(self.low)} low and {len(self.high)} high extents for rank {x.rank}", x)
         for axis, extent in enumerate(self.low + self.high):
             if not is_nonnegative(extent):
-                raise shape_error(self, f"axis {axis % x.rank} is padded by {extent}", x, hint="to cut elements off, use Slice")
+                raise shape_error(self, f"axis {axis % x.rank} is padded by {extent}", x,
+                                  hint="to cut elements off, use Slice")
         require_representable(self, self.value, x.dtype)
         return (TensorType(tuple(a + d + b for a, d, b in zip(self.low, x.shape, self.high)), x.dtype),)
 
@@ -256,8 +271,10 @@ class Pad(View):
 
     @classmethod
     def samples(cls):
-        cases = [((5,), (2,), (3,), 0, "float32"), ((3, 4), (1, 0), (0, 2), -1.5, "float32"), ((3, 4), (0, 0), (0, 0), 1, "int64"),
-                 ((), (), (), 0, "float64"), ((0, 3), (2, 1), (0, 1), 7, "int8"), ((2, 3, 5), (1, 1, 1), (1, 1, 1), True, "bool"),
+        cases = [((5,), (2,), (3,), 0, "float32"), ((3, 4), (1, 0), (0, 2), -1.5, "float32"),
+                 ((3, 4), (0, 0), (0, 0), 1, "int64"),
+                 ((), (), (), 0, "float64"), ((0, 3), (2, 1), (0, 1), 7, "int8"),
+                 ((2, 3, 5), (1, 1, 1), (1, 1, 1), True, "bool"),
                  ((7,), (0,), (9,), float("-inf"), "bfloat16"), ((1, 1), (16, 0), (0, 17), float("nan"), "float16"),
                  ((3,), (4,), (0,), 255, "uint8")]
         return [Sample(cls(low, high, value), (draw(d, *s),)) for s, low, high, value, d in cases]
@@ -267,7 +284,7 @@ def require_representable(op: Op, value, dtype: DType) -> None:
     """A DTypeError unless `value` is one of `dtype`'s values (any real number is, for floats)."""
     if dtype.is_float:
         return
-    if value != value or value in (float("inf"), float("-inf")) or int(value) != value or not dtype.minimum <= value <= dtype.maximum:
+    if not isfinite(value) or int(value) != value or not dtype.minimum <= value <= dtype.maximum:
         raise DTypeError(f"{op.name}: {value!r} is no value of {dtype.name}")
 
 
@@ -315,8 +332,10 @@ class Concat(View):
     @classmethod
     def samples(cls):
         cases = [(0, ((3, 5), (2, 5)), "float32"), (1, ((3, 5), (3, 1), (3, 17)), "float32"), (0, ((4,),), "int64"),
-                 (0, ((0,), (3,), (0,)), "float64"), (1, ((2, 0), (2, 0)), "float32"), (2, ((2, 3, 1), (2, 3, 4)), "bfloat16"),
+                 (0, ((0,), (3,), (0,)), "float64"), (1, ((2, 0), (2, 0)), "float32"),
+                 (2, ((2, 3, 1), (2, 3, 4)), "bfloat16"),
                  (0, ((1,), (1,), (1,), (1,)), "bool"), (0, ((7, 3), (5, 3)), "int8"), (1, ((2, 2), (2, 3)), "float16"),
                  (0, ((2,), (3,)), "uint8")]
-        samples = [Sample(cls(axis), tuple(draw(d, *s, seed=i) for i, s in enumerate(shapes))) for axis, shapes, d in cases]
+        samples = [Sample(cls(axis), tuple(draw(d, *s, seed=i) for i, s in enumerate(shapes)))
+                   for axis, shapes, d in cases]
         return samples + [Sample(cls(0), (draw_special("float32", 11), draw_special("float32", 7)))]

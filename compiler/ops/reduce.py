@@ -63,16 +63,19 @@ class Reduce(Op):
 
     @classmethod
     def samples(cls):
-        shapes = [((3, 17), (1,)), ((3, 17), (0,)), ((3, 17), (0, 1)), ((2, 3, 5, 7), (1, 3)), ((2, 3, 5, 7), (0, 2)), ((129,), (0,)),
+        shapes = [((3, 17), (1,)), ((3, 17), (0,)), ((3, 17), (0, 1)), ((2, 3, 5, 7), (1, 3)), ((2, 3, 5, 7), (0, 2)),
+                  ((129,), (0,)),
                   ((), ()), ((4, 5), ()), ((0, 3), (0,)), ((3, 0), (0,)), ((1, 1), (0,)), ((33, 31), (1,))]
-        samples = [Sample(cls(kind, axes), (draw("float32", *s, low=-1.5, high=1.5),)) for kind in KINDS for s, axes in shapes]
+        samples = [Sample(cls(kind, axes), (draw("float32", *s, low=-1.5, high=1.5),)) for kind in KINDS
+                   for s, axes in shapes]
         for kind in KINDS:
             for d in ("int8", "int64", "uint8", "int32", "uint32", "float16", "bfloat16", "float64"):
                 samples.append(Sample(cls(kind, (1,)), (draw(d, 5, 13, low=0.5, high=1.5),), grad=False))
             for d in ("float32", "float64"):
                 samples.append(Sample(cls(kind, (1,)), (draw_special(d, 10, 3),), grad=False))
         for kind in ("max", "min"):
-            samples += [Sample(cls(kind, (1,)), (draw("bool", 7, 3),)), Sample(cls(kind, (0,)), (np.zeros((0, 2), np.int64),)),
+            samples += [Sample(cls(kind, (1,)), (draw("bool", 7, 3),)),
+                        Sample(cls(kind, (0,)), (np.zeros((0, 2), np.int64),)),
                         Sample(cls(kind, (0,)), (np.zeros((0, 2), bool),))]
         return samples
 
@@ -100,7 +103,8 @@ class ArgReduce(Op):
     def samples(cls):
         samples = []
         for kind in ("max", "min"):
-            for shape, axis in (((3, 17), 1), ((3, 17), 0), ((5,), 0), ((2, 3, 5), 1), ((1, 1), 1), ((0, 3), 1), ((129,), 0)):
+            for shape, axis in (((3, 17), 1), ((3, 17), 0), ((5,), 0), ((2, 3, 5), 1), ((1, 1), 1), ((0, 3), 1),
+                                ((129,), 0)):
                 samples.append(Sample(cls(kind, axis), (draw("float32", *shape),), grad=False))
             for d in ("bool", "int8", "uint8", "int64", "float16", "bfloat16", "float64"):
                 samples.append(Sample(cls(kind, 1), (draw(d, 4, 13),), grad=False))
@@ -144,7 +148,8 @@ class Cumulative(Op):
         for kind in KINDS:
             for reverse in (False, True):
                 for exclusive in (False, True):
-                    samples.append(Sample(cls(kind, 1, reverse, exclusive), (draw("float32", 3, 17, low=-1.5, high=1.5),)))
+                    samples.append(Sample(cls(kind, 1, reverse, exclusive),
+                                          (draw("float32", 3, 17, low=-1.5, high=1.5),)))
             for shape, axis in (((5, 3), 0), ((1,), 0), ((0, 3), 0), ((0, 3), 1), ((2, 7, 3), 1)):
                 samples.append(Sample(cls(kind, axis), (draw("float32", *shape),)))
             samples.append(Sample(cls(kind, 0, False, True), (np.zeros((0,), np.float32),)))

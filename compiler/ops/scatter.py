@@ -66,7 +66,8 @@ class ScatterNd(Scatter):
 
     @classmethod
     def samples(cls):
-        cases = [((7,), (4, 1)), ((7, 3), (5, 1)), ((7, 3), (9, 2)), ((3, 4, 5), (2, 3, 2)), ((1,), (17, 1)), ((5,), (0, 1)),
+        cases = [((7,), (4, 1)), ((7, 3), (5, 1)), ((7, 3), (9, 2)), ((3, 4, 5), (2, 3, 2)), ((1,), (17, 1)),
+                 ((5,), (0, 1)),
                  ((0, 3), (2, 1)), ((3, 5), (2,))]
         samples = [_trial_nd(cls(r), x, i, "float32") for r in REDUCTIONS for x, i in cases]
         samples += [_trial_nd(cls(r), (5, 3), (8, 1), d, grad=False) for r in REDUCTIONS
@@ -98,7 +99,8 @@ class ScatterAlong(Scatter):
             raise shape_error(self, "indices and updates have one shape, of x's rank", *types)
         for axis, (extent, written) in enumerate(zip(x.shape, indices.shape)):
             if axis != self.axis and not is_nonnegative(extent - written):
-                raise shape_error(self, f"{written} updates do not lie within the {extent} elements of axis {axis}", *types)
+                raise shape_error(self, f"{written} updates do not lie within the {extent} elements of axis {axis}",
+                                  *types)
         return (x,)
 
     def reference(self, x, indices, updates):
@@ -109,7 +111,8 @@ class ScatterAlong(Scatter):
 
     @classmethod
     def samples(cls):
-        cases = [(0, (7,), (4,)), (1, (3, 7), (3, 5)), (0, (7, 3), (2, 3)), (1, (4, 7), (2, 9)), (2, (2, 3, 5), (2, 2, 4)), (0, (1,), (17,)),
+        cases = [(0, (7,), (4,)), (1, (3, 7), (3, 5)), (0, (7, 3), (2, 3)), (1, (4, 7), (2, 9)),
+                 (2, (2, 3, 5), (2, 2, 4)), (0, (1,), (17,)),
                  (0, (5,), (0,)), (0, (0, 3), (2, 3))]
         samples = [_trial_along(cls(axis, r), x, i, "float32") for r in REDUCTIONS for axis, x, i in cases]
         samples += [_trial_along(cls(1, r), (3, 5), (3, 8), d, grad=False) for r in REDUCTIONS

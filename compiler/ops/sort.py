@@ -31,7 +31,8 @@ class Sort(Op):
 
     def reference(self, x):
         if self.descending:  # reversed before and after, so that equal elements keep their order
-            order = np.flip(x.shape[self.axis] - 1 - np.argsort(np.flip(x, self.axis), self.axis, kind="stable"), self.axis)
+            order = np.flip(x.shape[self.axis] - 1 - np.argsort(np.flip(x, self.axis), self.axis, kind="stable"),
+                            self.axis)
         else:
             order = np.argsort(x, self.axis, kind="stable")
         return np.take_along_axis(x, order, self.axis), order.astype(np.int64)
@@ -40,7 +41,8 @@ class Sort(Op):
     def samples(cls):
         samples = []
         for descending in (False, True):
-            for shape, axis in (((17,), 0), ((3, 13), 1), ((13, 3), 0), ((2, 5, 3), 1), ((0,), 0), ((3, 0), 1), ((1,), 0), ((129,), 0)):
+            for shape, axis in (((17,), 0), ((3, 13), 1), ((13, 3), 0), ((2, 5, 3), 1), ((0,), 0), ((3, 0), 1),
+                                ((1,), 0), ((129,), 0)):
                 samples.append(Sample(cls(axis, descending), (draw("float32", *shape),)))
             samples += [Sample(cls(1, descending), (draw(d, 3, 31),), grad=False)
                         for d in ("bool", "int8", "uint8", "int64", "float16", "bfloat16", "float64")]

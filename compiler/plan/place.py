@@ -222,7 +222,7 @@ class _Planner:
         """Fill what padding adds around its operand, side by side for each axis."""
         self.places[node.results[0]] = place
         op = node.op
-        from ..passes.groups import fill_group
+        from .groups import fill_group
         low, high = [0] * len(place.shape), [0] * len(place.shape)
         for axis, (before, after) in enumerate(zip(op.low, op.high)):
             for at, extent in ((0, before), (place.shape[axis] - after, after)):
@@ -244,7 +244,7 @@ class _Planner:
         return Symbol(f"loop.{self.counters}", 0)
 
     def _copy(self, source: Place, target: Place, steps: list[Step], location) -> None:
-        from ..passes.groups import copy_group
+        from .groups import copy_group
         self.clock += 1
         group = copy_group(TensorType(target.shape, target.dtype))
         self._emit_launch(group, group.body, [source], [target], steps, location, "copy")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...core.dtypes import DType, int64
-from ...kernel.ir import Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
+from ...kernel.ir import Binary, Bitcast, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
 from .values import Val
 
 
@@ -45,12 +45,14 @@ class Emitter:
         self.version: dict[str, int] = {}
         self.pointers: dict[int, Val] = {}
         self.slots: dict[int, dict[int, Val]] = {}
+        self.lane_registers: set[int] = set()
         self.partials: dict[int, dict] = {}  # accumulators of a vector loop: buffer -> offset -> lanes
         self.vector: VectorLoop | None = None
         self.varying: set[str] = set()
         self.declarations: set[str] = set()
         self.allocas: list[str] = []
         self.instance = 0
+        self.vector_instance = 0
         self._counter = 0
         self._versions = 0
         self._free: dict[int, tuple[Expr, frozenset[str], bool]] = {}

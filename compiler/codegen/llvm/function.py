@@ -57,7 +57,7 @@ def emit_kernel(kernel: Kernel, target, name: str) -> tuple[list[str], set[str]]
             finish(e, f"define internal void @{region}(ptr noalias %args, i64 %chunk) #0")
         else:
             emit_block(entry, (statement,))
-    finish(entry, f"define void @{name}(ptr noalias %args, i32 %threads) #0")
+    finish(entry, f"define weak_odr hidden void @{name}(ptr noalias %args, i32 %threads) #0")
     return functions, declarations
 
 

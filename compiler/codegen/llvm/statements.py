@@ -31,6 +31,8 @@ def _alloc(e: Emitter, s: Alloc) -> None:
     buffer = s.buffer
     if buffer.space == "register":
         e.slots[id(buffer)] = {}
+        if e.vector is not None:  # it belongs to the lanes: each has its own
+            e.lane_registers.add(id(buffer))
         return
     size = 1
     for extent in buffer.shape:
@@ -45,7 +47,7 @@ def _store(e: Emitter, s: Store) -> None:
     if s.buffer.space != "register":
         store(e, s.buffer, s.index, value, s.streaming)
         return
-    if any(e.varies(i) for i in s.index):
+    if any(e.varies(i) for i in s.index) or id(s.buffer) in e.lane_registers:
         value = splat(e, value, e.vector.width)
     e.slots[id(s.buffer)][register_offset(e, s.buffer, s.index)] = value
 
@@ -322,7 +324,7 @@ def _instance(e: Emitter, s: For, base: Val, u: int, mask: Val | None) -> None:
     if mask is not None and not mask.text.startswith("%"):
         mask = e.value(f"or {mask.type} {mask.text}, zeroinitializer", bool_, mask.lanes, e.level)
     outer = e.vector
-    outer_instance = getattr(e, "vector_instance", 0)
+    outer_instance = e.vector_instance
     e.instance += 1
     e.vector, e.vector_instance = VectorLoop(s.var, s.width, mask), u
     e.bind(s.var, base, varies=True)

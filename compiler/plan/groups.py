@@ -28,3 +28,10 @@ def copy_group(type: TensorType) -> Fused:
     builder = Builder("copy", fold=False)
     x = builder.parameter(type, "x")
     return Fused(builder.finish([builder.emit(Cast(type.dtype), x)]), "loops", "copy")
+
+
+def view_group(op, type: TensorType) -> Fused:
+    """A group that computes one view of an operand of `type`, for places that strides can't express."""
+    builder = Builder("view", fold=False)
+    x = builder.parameter(type, "x")
+    return Fused(builder.finish([builder.emit(op, x)]), "loops", op.name)

@@ -1,0 +1,352 @@
+"""Which operators share a kernel?  Groups grown forward from seeds; one function says what is legal, and every refusal its reason.
+
+Seeds in order: attention patterns (passes/attention.py), then contractions and convolutions (they take the elementwise ops behind
+them as epilogue), then everything else (pointwise chains, reductions and their consumers). Views between groups stay outside: they are
+strides, not work.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+from ..core.dims import nominal, product
+from ..core.location import UNKNOWN
+from ..core.options import Options
+from ..core.remarks import Remarks
+from ..graph.builder import Builder
+from ..graph.graph import Graph, Node, Value
+from ..lower.domain import Mismatch, find_domain
+from ..ops.constant import Constant
+from ..ops.contract import Contract
+from ..ops.control import Cond, Fused, Scan, While
+from ..ops.conv import Conv
+from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose
+from ..ops.reduce import Reduce
+from ..targets.target import Target
+from .attention import match_attention
+
+LARGEST_GROUP = 64
+WINDOW = 256  # how many nodes ahead of its seed a group may reach: keeps fusion linear in the graph
+
+_VIEWS = (Reshape, Transpose, Slice, Broadcast)
+_CONTROL = (Cond, While, Scan)
+
+
+@dataclass
+class Group:
+    """Nodes that become one kernel."""
+
+    kind: str
+    nodes: list[Node]
+    values: set[Value] = field(default_factory=set)
+
+    def add(self, node: Node) -> None:
+        self.nodes.append(node)
+        self.values.update(node.results)
+
+
+def fuse(graph: Graph, target: Target, options: Options, remarks: Remarks) -> Graph:
+    """`graph` with its nodes in Fused groups; left outside are constants, views, joins (Concat, Pad) and control flow."""
+    return _Fusion(graph, target, options, remarks).run()
+
+
+def is_outside(node: Node) -> bool:
+    """Whether a node is never a group's seed: it costs no kernel, or it holds graphs of its own."""
+    return isinstance(node.op, (Constant, *_VIEWS, Concat, Pad, *_CONTROL))
+
+
+def is_contraction(node: Node) -> bool:
+    """Whether a node has a template of its own: products of floats."""
+    return isinstance(node.op, (Contract, Conv)) and node.results[0].dtype.is_float
+
+
+class _Fusion:
+    def __init__(self, graph: Graph, target: Target, options: Options, remarks: Remarks):
+        self.graph, self.target, self.options, self.remarks = graph, target, options, remarks
+        self.position = {n: i for i, n in enumerate(graph.nodes)}
+        self.group_of: dict[Node, Group] = {}
+        self.groups: list[Group] = []
+
+    def run(self) -> Graph:
+        nodes = self.graph.nodes
+        if self.options.fuse:
+            for members in match_attention(self.graph):
+                if not any(n in self.group_of for n in members):
+                    self._close(Group("attention", [], set()), members)
+        for node in nodes:
+            if is_contraction(node) and node not in self.group_of:
+                self._close(self._grow(Group("contraction", [], set()), node))
+        for node in nodes:
+            if node in self.group_of or is_outside(node):
+                continue
+            kind = "reduction" if isinstance(node.op, Reduce) else "loops" if node.op.has_element else "single"
+            self._close(self._grow(Group(kind, [], set()), node))
+        return self._emit()
+
+    # ---- growing ------------------------------------------------------------------------------------------------------
+    def _close(self, group: Group, members: list[Node] | None = None) -> None:
+        for node in members or ():
+            group.add(node)
+        for node in group.nodes:
+            self.group_of[node] = group
+        self.groups.append(group)
+
+    def _grow(self, group: Group, seed: Node) -> Group:
+        group.add(seed)
+        if not self.options.fuse or group.kind == "single":
+            return group
+        users = self.graph.users
+        queue: list[tuple[int, Node]] = []
+        queued: set[Node] = {seed}
+
+        def push(node: Node) -> None:
+            for result in node.results:
+                for user in users.get(result, ()):
+                    if user not in queued:
+                        queued.add(user)
+                        heapq.heappush(queue, (self.position[user], user))
+        push(seed)
+        limit = self.position[seed] + WINDOW
+        while queue and len(group.nodes) < LARGEST_GROUP:
+            at, node = heapq.heappop(queue)
+            if at > limit:
+                break
+            reason = self._refusal(group, node)
+            if reason is None:
+                group.add(node)
+                push(node)
+            elif reason:
+                self.remarks.add("fuse", f"{_name(seed)} with {_name(node)}", False, reason)
+        self._drop_trailing_views(group)
+        return group
+
+    def _refusal(self, group: Group, node: Node) -> str | None:
+        """Why `node` can't join `group`; None where it can, "" where there is nothing to say."""
+        op = node.op
+        if node in self.group_of:
+            return "it belongs to another kernel already"
+        if isinstance(op, (Constant, Concat, Pad, *_CONTROL)):
+            return ""
+        if is_contraction(node):
+            return "a contraction begins a kernel of its own"
+        if not op.has_element and not isinstance(op, Reduce):
+            return f"{op.name} is no element expression"
+        if len(node.results) != 1:
+            return f"{op.name} has several results"
+        shape = node.results[0].shape
+        if group.kind in ("contraction",):
+            base = group.nodes[0].results[0].shape
+            if not op.is_pointwise or shape != base:
+                return "an epilogue is elementwise, of the contraction's shape"
+        elif isinstance(op, Reduce):
+            if group.kind == "loops":
+                wasted = self._escapes(group, node)
+                if wasted:
+                    return wasted
+        elif op.is_view:
+            reason = self._expansion(group, node)
+            if reason:
+                return reason
+        elif group.kind == "loops" and not self._same_size(group, node):
+            return "another iteration space"
+        for operand in node.operands:
+            if operand not in group.values and self._reaches(operand, group):
+                return "another operand depends on this kernel through other kernels: fusing would make a cycle"
+        if group.kind == "reduction" or isinstance(op, Reduce):
+            trial = Group("reduction", [*group.nodes, node], group.values | set(node.results))
+            try:
+                find_domain(self._body(self._without_trailing_views(trial))[0])
+            except Mismatch as mismatch:
+                return str(mismatch)
+            group.kind = "reduction"
+        return None
+
+    def _same_size(self, group: Group, node: Node) -> bool:
+        """Whether a pointwise node walks the same elements as the group's last pointwise node."""
+        sizes = {v.type.size for n in group.nodes if not n.op.is_view for v in n.results}
+        size = node.results[0].type.size
+        if size in sizes and len(sizes) == 1:
+            return True
+        # The group's values reach the node through views (broadcasts, slices): then they must all be used up in it.
+        return all(self._used_within(v, {*group.nodes, node}) for n in group.nodes if not n.op.is_view for v in n.results
+                   if v.type.size != size)
+
+    def _used_within(self, value: Value, nodes: set[Node]) -> bool:
+        if value in self.graph.results:
+            return False
+        return all(u in nodes and (not u.op.is_view or all(self._used_within(r, nodes) for r in u.results))
+                   for u in self.graph.users.get(value, ()))
+
+    def _escapes(self, group: Group, reduce: Node) -> str:
+        """A pointwise group that feeds a reduction should not be stored besides, unless it is small change."""
+        domain = reduce.operands[0].shape
+        for node in group.nodes:
+            for value in node.results:
+                if not node.op.is_view and value.shape != domain and not self._used_within(value, {*group.nodes, reduce}):
+                    return "a value of another shape leaves the kernel"
+        return ""
+
+    def _expansion(self, group: Group, node: Node) -> str:
+        """Views that repeat elements would repeat their computation: fine for cheap ones."""
+        if not isinstance(node.op, Broadcast) or group.kind != "loops":
+            return ""
+        grown = nominal(product(node.results[0].shape)) / max(1, nominal(product(node.operands[0].shape)))
+        slow = sum(1 for n in group.nodes if getattr(n.op, "kernel_op", "") in
+                   ("exp", "log", "tanh", "sigmoid", "erf", "sin", "cos", "pow"))
+        if grown > 4 and (slow or len(group.nodes) > 8):
+            return f"each element would be computed {grown:.0f} times"
+        return ""
+
+    def _reaches(self, value: Value, group: Group) -> bool:
+        """Whether `value` depends on the group, through nodes outside it (kernels made already count as one)."""
+        first = min(self.position[n] for n in group.nodes)
+        members = set(group.nodes)
+        stack, seen = [value], set()
+        while stack:
+            v = stack.pop()
+            node = v.node
+            if node is None or node in seen:
+                continue
+            if node in members:
+                return True
+            unit = self.group_of.get(node)
+            nodes = unit.nodes if unit is not None else (node,)
+            if max(self.position[n] for n in nodes) < first:
+                continue
+            for n in nodes:
+                if n not in seen:
+                    seen.add(n)
+                    stack.extend(n.operands)
+        return False
+
+    def _without_trailing_views(self, group: Group) -> Group:
+        kept = Group(group.kind, list(group.nodes), set(group.values))
+        self._drop_trailing_views(kept)
+        return kept
+
+    def _drop_trailing_views(self, group: Group) -> None:
+        """A view that something outside reads is left outside, where it is only strides."""
+        changed = True
+        while changed and len(group.nodes) > 1:
+            changed = False
+            members = set(group.nodes)
+            for node in reversed(group.nodes):
+                if not node.op.is_view or not isinstance(node.op, _VIEWS):
+                    continue
+                if any(r in self.graph.results or not self.graph.users.get(r) or any(u not in members for u in self.graph.users[r])
+                       for r in node.results):
+                    group.nodes.remove(node)
+                    group.values.difference_update(node.results)
+                    changed = True
+                    break
+
+    # ---- the new graph --------------------------------------------------------------------------------------------------
+    def _body(self, group: Group) -> tuple[Graph, list[Value], list[Value]]:
+        """(the group as a graph of its own, its outer operands, its values that are needed outside)."""
+        members = set(group.nodes)
+        nodes = sorted(group.nodes, key=self.position.__getitem__)
+        builder = Builder("group", fold=False)
+        env: dict[Value, Value] = {}
+        outer: list[Value] = []
+        for node in nodes:
+            for operand in node.operands:
+                if operand in env:
+                    continue
+                if operand.node in members:
+                    continue
+                if isinstance(operand.op, Constant) and operand.op.array.size == 1 and group.kind != "single":
+                    env[operand] = builder.constant(operand.op.array)
+                    continue
+                env[operand] = builder.parameter(operand.type, f"x{len(outer)}")
+                outer.append(operand)
+            results = builder.emit_all(node.op, *(env[o] for o in node.operands))
+            env.update(zip(node.results, results))
+        needed = [r for n in nodes for r in n.results
+                  if r in self._graph_results or any(u not in members for u in self.graph.users.get(r, ()))]
+        if not needed:
+            needed = list(nodes[-1].results)
+        distinct: dict[Value, Value] = {}
+        for r in needed:
+            distinct.setdefault(env[r], r)
+        # values that became one in the body are one result; the others take it over
+        self._same = getattr(self, "_same", {})
+        for r in needed:
+            self._same[r] = distinct[env[r]]
+        return builder.finish(list(distinct)), outer, list(distinct.values())
+
+    @property
+    def _graph_results(self) -> set[Value]:
+        known = self.__dict__.get("_results")
+        if known is None:
+            known = self.__dict__["_results"] = set(self.graph.results)
+        return known
+
+    def _emit(self) -> Graph:
+        builder = Builder(self.graph.name, fold=False)
+        env: dict[Value, Value] = {p: builder.parameter(p.type, p.name) for p in self.graph.params}
+        units: list = []
+        unit_of: dict[Node, int] = {}
+        for node in self.graph.nodes:
+            if node in unit_of:
+                continue
+            group = self.group_of.get(node)
+            for member in group.nodes if group is not None else (node,):
+                unit_of[member] = len(units)
+            units.append(group if group is not None else node)
+        members = [u.nodes if isinstance(u, Group) else (u,) for u in units]
+        waits = []
+        users: dict[int, set[int]] = {}
+        for i, nodes in enumerate(members):
+            needs = {unit_of[o.node] for n in nodes for o in n.operands if o.node is not None} - {i}
+            waits.append(len(needs))
+            for j in needs:
+                users.setdefault(j, set()).add(i)
+        ready = [(min(self.position[n] for n in nodes), i) for i, nodes in enumerate(members) if not waits[i]]
+        heapq.heapify(ready)
+        while ready:
+            _, i = heapq.heappop(ready)
+            self._emit_unit(builder, units[i], env)
+            for j in users.get(i, ()):
+                waits[j] -= 1
+                if not waits[j]:
+                    heapq.heappush(ready, (min(self.position[n] for n in members[j]), j))
+        return builder.finish([env[r] for r in self.graph.results], self.graph.output_names)
+
+    def _emit_unit(self, builder: Builder, unit, env: dict[Value, Value]) -> None:
+        if isinstance(unit, Node):
+            builder.location = unit.location
+            op = unit.op
+            if isinstance(op, _CONTROL):
+                op = self._fuse_inside(op)
+            env.update(zip(unit.results, builder.emit_all(op, *(env[o] for o in unit.operands))))
+            return
+        body, outer, needed = self._body(unit)
+        kind = "reduction" if unit.kind == "loops" and any(isinstance(n.op, Reduce) for n in unit.nodes) else unit.kind
+        builder.location = next((n.location for n in reversed(unit.nodes) if n.location is not UNKNOWN), UNKNOWN)
+        names = [n.op.name for n in sorted(unit.nodes, key=self.position.__getitem__) if not n.op.is_view or len(unit.nodes) == 1]
+        label = "+".join(names[:6]) + (f"+{len(names) - 6}" if len(names) > 6 else "")
+        if len(unit.nodes) > 1:
+            self.remarks.add("fuse", label, True, f"{len(unit.nodes)} operators in one {kind} kernel")
+        results = builder.emit_all(Fused(body, kind, label), *(env[o] for o in outer))
+        env.update(zip(needed, results))
+        for value, first in self._same.items():
+            if first in env and value not in env:
+                env[value] = env[first]
+
+    def _fuse_inside(self, op):
+        from dataclasses import replace
+        changes = {}
+        for name, value in vars(op).items():
+            if isinstance(value, Graph):
+                changes[name] = fuse(value, self.target, self.options, self.remarks)
+            elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
+                changes[name] = tuple(fuse(g, self.target, self.options, self.remarks) for g in value)
+        return replace(op, **changes)
+
+
+def _name(node: Node) -> str:
+    place = f" ({node.location})" if str(node.location) else ""
+    return node.op.name + place
+
+

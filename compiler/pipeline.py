@@ -1,0 +1,55 @@
+"""Which passes run on a graph, in which order, and why there?  One table; one loop runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+from .core.errors import CompilerError, LaminaError
+from .core.options import Options
+from .core.remarks import Remarks
+from .graph.graph import Graph
+from .passes.canonicalize import canonicalize
+from .passes.fuse import fuse
+from .passes.inline_calls import inline_calls
+from .passes.layout import propagate_layout
+from .passes.pack import pack_weights
+from .plan.materialize import materialize
+from .targets.target import Target
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A pass: its name, what it does, the form of graph that it leaves, and the reason for its place in the order."""
+
+    name: str
+    run: Callable[[Graph, Target, Options, Remarks], Graph]
+    form: str
+    reason: str
+
+
+STAGES = (
+    Stage("inline", lambda g, t, o, r: inline_calls(g), "traced", "calls are for people; every later pass sees one flat graph"),
+    Stage("canonicalize", lambda g, t, o, r: canonicalize(g), "canonical", "folds and simplifies first, so that later passes meet few forms"),
+    Stage("layout", lambda g, t, o, r: propagate_layout(g), "canonical", "moves transposes out of the way while ops are still single"),
+    Stage("canonicalize-layout", lambda g, t, o, r: canonicalize(g), "canonical", "folds what layout left: transposed constants, unit dims"),
+    Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
+    Stage("pack", lambda g, t, o, r: pack_weights(g, t), "fused", "constant operands of contractions take their kernel's layout"),
+    Stage("materialize", lambda g, t, o, r: materialize(g), "placed", "results and joins get memory of their own; last, since it copies"),
+)
+
+
+def run_pipeline(graph: Graph, target: Target, options: Options, remarks: Remarks, watch: Callable[[str, Graph], None] | None = None) -> Graph:
+    """`graph` through every stage. `watch(stage name, graph)` sees each result. Errors name the stage."""
+    for stage in STAGES:
+        try:
+            graph = stage.run(graph, target, options, remarks)
+            graph.verify()
+        except LaminaError:
+            raise
+        except Exception as error:
+            raise CompilerError(f"stage {stage.name!r} failed: {type(error).__name__}: {error}",
+                                hint="this is a bug of lamina; `lamina ir --dump DIR` writes what it saw") from error
+        if watch is not None:
+            watch(stage.name, graph)
+    return graph
