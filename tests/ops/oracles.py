@@ -20,11 +20,14 @@ def oracle(op, *arrays) -> tuple[np.ndarray, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
-# ---- elementwise, by torch -------------------------------------------------------------------------------------------
+# ---- elementwise, by torch ------------------------------------------------------------------------------------------
 UNARY = {ops.Neg: "neg", ops.Abs: "abs", ops.Floor: "floor", ops.Ceil: "ceil", ops.Trunc: "trunc", ops.Round: "round",
-         ops.Sqrt: "sqrt", ops.Rsqrt: "rsqrt", ops.Exp: "exp", ops.Exp2: "exp2", ops.Expm1: "expm1", ops.Log: "log", ops.Log2: "log2",
-         ops.Log1p: "log1p", ops.Sin: "sin", ops.Cos: "cos", ops.Tan: "tan", ops.Asin: "asin", ops.Acos: "acos", ops.Atan: "atan",
-         ops.Sinh: "sinh", ops.Cosh: "cosh", ops.Asinh: "asinh", ops.Acosh: "acosh", ops.Atanh: "atanh", ops.Tanh: "tanh",
+         ops.Sqrt: "sqrt", ops.Rsqrt: "rsqrt", ops.Exp: "exp", ops.Exp2: "exp2", ops.Expm1: "expm1", ops.Log: "log",
+         ops.Log2: "log2",
+         ops.Log1p: "log1p", ops.Sin: "sin", ops.Cos: "cos", ops.Tan: "tan", ops.Asin: "asin", ops.Acos: "acos",
+         ops.Atan: "atan",
+         ops.Sinh: "sinh", ops.Cosh: "cosh", ops.Asinh: "asinh", ops.Acosh: "acosh", ops.Atanh: "atanh",
+         ops.Tanh: "tanh",
          ops.Sigmoid: "sigmoid", ops.Erf: "erf", ops.Erfc: "erfc", ops.IsNan: "isnan", ops.Not: "bitwise_not"}
 BINARY = {ops.Add: "add", ops.Sub: "sub", ops.Mul: "mul", ops.Atan2: "atan2", ops.Max: "maximum", ops.Min: "minimum",
           ops.And: "bitwise_and", ops.Or: "bitwise_or", ops.Xor: "bitwise_xor"}
@@ -49,7 +52,8 @@ def _torch(name):
 def _divide(op, x, y):
     """Div, FloorDiv, Mod, Rem and Pow: by torch for floats, by their definition for integers."""
     if x.dtype.kind in "iu":
-        return _wrapped([_integer_division(op, a, b) for a, b in zip(x.ravel().tolist(), y.ravel().tolist())], x.dtype).reshape(x.shape)
+        return _wrapped([_integer_division(op, a, b) for a, b in zip(x.ravel().tolist(), y.ravel().tolist())],
+                        x.dtype).reshape(x.shape)
     torch = pytest.importorskip("torch")
     x, y = _tensor(x), _tensor(y)
     if isinstance(op, ops.Mod | ops.Rem):  # torch's f32 remainder is NaN where the quotient overflows
@@ -70,14 +74,15 @@ def _integer_division(op, a: int, b: int) -> int:
 
 
 def _shift(op, x, y):
-    exact = x.astype(object) * 2 ** y.astype(object) if isinstance(op, ops.Shl) else x.astype(object) // 2 ** y.astype(object)
-    return _wrapped(exact, x.dtype)
+    factor = 2 ** y.astype(object)
+    return _wrapped(x.astype(object) * factor if isinstance(op, ops.Shl) else x.astype(object) // factor, x.dtype)
 
 
 def _wrapped(exact, dtype):
     """Python integers as values of `dtype`, modulo 2^bits."""
     bits = dtype.itemsize * 8
-    unsigned = np.array([int(v) % (1 << bits) for v in np.asarray(exact, object).ravel()], np.uint64).reshape(np.shape(exact))
+    unsigned = np.array([int(v) % (1 << bits) for v in np.asarray(exact, object).ravel()],
+                        np.uint64).reshape(np.shape(exact))
     return unsigned.astype(f"uint{bits}").view(dtype)
 
 
@@ -92,7 +97,8 @@ def _cast(op, x):
     if x.dtype.kind in "biu":
         return _wrapped(values, op.dtype.numpy).reshape(x.shape)
     low, high = op.dtype.minimum, op.dtype.maximum
-    whole = [0 if math.isnan(v) else (high if v > 0 else low) if math.isinf(v) else min(max(int(v), low), high) for v in values]
+    whole = [0 if math.isnan(v) else (high if v > 0 else low) if math.isinf(v) else min(max(int(v), low), high)
+             for v in values]
     return np.array(whole, op.dtype.numpy).reshape(x.shape)
 
 
@@ -116,7 +122,7 @@ def _compare(op, x, y):
     return getattr(torch, op.relation)(_tensor(x), _tensor(y)).numpy()
 
 
-# ---- elements that move: loops over the result's index -----------------------------------------------------------------
+# ---- elements that move: loops over the result's index --------------------------------------------------------------
 def _by_index(shape, dtype, element):
     out = np.empty(shape, dtype)
     for index in np.ndindex(*shape):
@@ -142,7 +148,8 @@ def _transpose(op, x):
 
 
 def _broadcast(op, x):
-    return _by_index(op.shape, x.dtype, lambda i: x[tuple(0 if x.shape[n] == 1 else i[a] for n, a in enumerate(op.axes))])
+    return _by_index(op.shape, x.dtype,
+                     lambda i: x[tuple(0 if x.shape[n] == 1 else i[a] for n, a in enumerate(op.axes))])
 
 
 def _slice(op, x):
@@ -196,7 +203,8 @@ def _dynamic_update_slice(op, x, update, *starts):
     return out
 
 
-COMBINE = {"set": lambda a, b: b, "add": lambda a, b: a + b, "mul": lambda a, b: a * b, "max": np.maximum, "min": np.minimum}
+COMBINE = {"set": lambda a, b: b, "add": lambda a, b: a + b, "mul": lambda a, b: a * b, "max": np.maximum,
+           "min": np.minimum}
 
 
 def _scatter_nd(op, x, indices, updates):
@@ -217,7 +225,7 @@ def _scatter_along(op, x, indices, updates):
     return wide
 
 
-# ---- reductions, windows, contractions ---------------------------------------------------------------------------------
+# ---- reductions, windows, contractions ------------------------------------------------------------------------------
 def _fold(kind, dtype, values):
     """`values` under `kind`, in Python's integers or in float64."""
     is_float = as_dtype(dtype).is_float
@@ -274,8 +282,9 @@ def _conv(op, x, w):
     torch = pytest.importorskip("torch")
     n = x.ndim - 2
     if x.shape[-1] == 0 or w.shape[-1] == 0:  # torch refuses these: one channel of zeros, and no output kept
-        grown = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, x.shape[-1] == 0)]), np.pad(w, [(0, 0)] * n + [(0, w.shape[-2] == 0), (0, 1)])
-        return _conv(op, *grown)[..., :w.shape[-1]]
+        images = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, x.shape[-1] == 0)])
+        kernels = np.pad(w, [(0, 0)] * n + [(0, w.shape[-2] == 0), (0, 1)])
+        return _conv(op, images, kernels)[..., :w.shape[-1]]
     spread = x.astype(np.float64)
     for axis, d in enumerate(op.input_dilation, 1):
         if spread.shape[axis]:
@@ -286,7 +295,8 @@ def _conv(op, x, w):
     images = torch.from_numpy(np.moveaxis(spread, -1, 1).copy())
     kernels = torch.from_numpy(np.moveaxis(w.astype(np.float64), (-1, -2), (0, 1)).copy())
     convolve = getattr(torch.nn.functional, f"conv{n}d")
-    result = np.moveaxis(convolve(images, kernels, stride=op.strides, dilation=op.dilation, groups=op.groups).numpy(), 1, -1)
+    result = np.moveaxis(convolve(images, kernels, stride=op.strides, dilation=op.dilation, groups=op.groups).numpy(),
+                         1, -1)
     return result if as_dtype(x.dtype).is_float else _wrapped(np.rint(result).astype(np.int64), x.dtype)
 
 
@@ -301,7 +311,8 @@ def _pool(op, x):
     spread = np.pad(x, [(0, 0), *op.padding, (0, 0)], constant_values=dtype.minimum if op.kind == "max" else 0)
     reach = [(k - 1) * d + 1 for k, d in zip(op.window, op.dilation)]
     view = np.lib.stride_tricks.sliding_window_view(spread, reach, axis=spatial)
-    view = view[(slice(None), *(slice(None, None, s) for s in op.strides), slice(None), *(slice(None, None, d) for d in op.dilation))]
+    view = view[(slice(None), *(slice(None, None, s) for s in op.strides), slice(None),
+                 *(slice(None, None, d) for d in op.dilation))]
     axes = tuple(range(x.ndim, view.ndim))
     if op.kind == "max":
         return view.max(axes)
@@ -314,7 +325,7 @@ def _sort(op, x):
     return values.numpy(), order.numpy()
 
 
-# ---- random bits, control flow -----------------------------------------------------------------------------------------
+# ---- random bits, control flow --------------------------------------------------------------------------------------
 def threefry2x32(counter: tuple[int, int], key: tuple[int, int]) -> tuple[int, int]:
     """Threefry-2x32-20 on Python integers, as the paper writes it."""
     rotations = (13, 15, 26, 6, 17, 29, 16, 24)
@@ -368,11 +379,13 @@ def _scan(op, h, *rest):
 ORACLES = {**{cls: _torch(name) for cls, name in (UNARY | BINARY).items()},
            **dict.fromkeys((ops.Div, ops.FloorDiv, ops.Mod, ops.Rem, ops.Pow), _divide),
            ops.Shl: _shift, ops.Shr: _shift, ops.Cast: _cast, ops.Select: _select,
-           ops.IsInf: _is_inf, ops.Sign: _sign, ops.Compare: _compare, ops.Iota: _iota, ops.Reshape: _reshape, ops.Transpose: _transpose,
+           ops.IsInf: _is_inf, ops.Sign: _sign, ops.Compare: _compare, ops.Iota: _iota, ops.Reshape: _reshape,
+           ops.Transpose: _transpose,
            ops.Broadcast: _broadcast, ops.Slice: _slice, ops.Pad: _pad, ops.Concat: _concat, ops.Take: _take,
            ops.TakeAlong: _take_along, ops.GatherNd: _gather_nd, ops.DynamicSlice: _dynamic_slice,
            ops.DynamicUpdateSlice: _dynamic_update_slice, ops.ScatterNd: _scatter_nd, ops.ScatterAlong: _scatter_along,
-           ops.Reduce: _reduce, ops.ArgReduce: _arg_reduce, ops.Cumulative: _cumulative, ops.Contract: _contract, ops.Conv: _conv,
+           ops.Reduce: _reduce, ops.ArgReduce: _arg_reduce, ops.Cumulative: _cumulative, ops.Contract: _contract,
+           ops.Conv: _conv,
            ops.Pool: _pool, ops.Sort: _sort, ops.RandomBits: _random_bits, ops.Constant: lambda op: op.array.copy(),
            ops.Call: lambda op, *a: _named(op.body, *a), ops.Fused: lambda op, *a: _named(op.body, *a), ops.Cond: _cond,
            ops.While: _while, ops.Scan: _scan}

@@ -1,6 +1,7 @@
 """Which trials does every op suite run?  Each registered op's samples, with readable ids.
 
-A suite writes `@pytest.mark.parametrize("sample", all_samples())`, or `all_samples(lambda op: op.has_element)` for some of the ops.
+A suite writes `@pytest.mark.parametrize("sample", all_samples())`; `all_samples(lambda op: op.has_element)` gives those
+of some ops.
 """
 
 import numpy as np
@@ -38,8 +39,8 @@ def widened(arrays) -> tuple[np.ndarray, ...]:
 def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float | None = None) -> None:
     """Shapes and dtypes agree, non-floats are equal, floats are as near as `tolerance` (or their dtype's) asks.
 
-    NaN and infinities must be at the same places; the error is relative to each element, with the largest finite magnitude
-    times the tolerance squared as a floor for sums that cancel.
+    NaN and infinities must be at the same places. The error is relative to each element, or to the largest finite one
+    up to 1, so that sums may cancel.
     """
     got, expected = np.asarray(got), np.asarray(expected)
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape)

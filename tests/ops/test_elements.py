@@ -1,4 +1,7 @@
-"""Does `element`, run as a kernel over the whole index space, compute what the reference does?  And read inside its operands only?"""
+"""Does `element`, run as a kernel over the whole index space, compute what the reference does?
+
+The kernel interpreter checks that every element that is read lies inside its operand.
+"""
 
 import numpy as np
 import pytest
@@ -41,7 +44,8 @@ def run_element(op, arrays, types=None, extents=None) -> np.ndarray:
     types = types or types_of(arrays)
     (result,) = op.infer(*types)
     out = np.zeros([evaluate(d, extents or {}) for d in result.shape], result.dtype.numpy)
-    run(element_kernel(op, types, extents or ()), {**{f"x{i}": np.ascontiguousarray(a) for i, a in enumerate(arrays)}, "out": out}, extents)
+    run(element_kernel(op, types, extents or ()),
+        {**{f"x{i}": np.ascontiguousarray(a) for i, a in enumerate(arrays)}, "out": out}, extents)
     return out
 
 
@@ -63,16 +67,19 @@ def divisions(op, *types) -> int:
 
 
 @pytest.mark.parametrize("before, after, expected", [
-    ((3, 5), (3, 5), 0), ((3, 5), (1, 3, 1, 5), 0), ((1, 3, 5), (3, 5, 1), 0), ((12, 5), (3, 4, 5), 0), ((3, 4, 5), (3, 20), 2),
-    ((2, 3, 5, 7), (6, 35), 4), ((2, 3, 5, 7), (2, 15, 7), 2), ((6, 35), (2, 3, 5, 7), 0), ((4, 6), (6, 4), 2), ((3, 0), (0, 7), 0)])
+    ((3, 5), (3, 5), 0), ((3, 5), (1, 3, 1, 5), 0), ((1, 3, 5), (3, 5, 1), 0), ((12, 5), (3, 4, 5), 0),
+    ((3, 4, 5), (3, 20), 2), ((2, 3, 5, 7), (6, 35), 4), ((2, 3, 5, 7), (2, 15, 7), 2), ((6, 35), (2, 3, 5, 7), 0),
+    ((4, 6), (6, 4), 2), ((3, 0), (0, 7), 0)])
 def test_reshape_divides_inside_its_groups_only(before, after, expected):
     assert divisions(Reshape(after), TensorType(before, float32)) == expected
 
 
 def test_reshape_divides_by_symbols_inside_their_group_only():
     s, t = symbol("s"), symbol("t")
-    for before, after, expected in [((s, 4, 6), (s, 24), 2), ((s, 24), (s, 4, 6), 0), ((s, t), (s, 1, t), 0), ((s * 4, t), (s, 4, t), 0),
-                                    ((s, 4, t), (s * 4, t), 2), ((s, t, 3), (s * t, 3), 2), ((t, s, 3, 5), (t, s, 15), 2)]:
+    for before, after, expected in [((s, 4, 6), (s, 24), 2), ((s, 24), (s, 4, 6), 0), ((s, t), (s, 1, t), 0),
+                                    ((s * 4, t), (s, 4, t), 0),
+                                    ((s, 4, t), (s * 4, t), 2), ((s, t, 3), (s * t, 3), 2),
+                                    ((t, s, 3, 5), (t, s, 15), 2)]:
         assert divisions(Reshape(after), TensorType(before, float32)) == expected
         assert matching_groups(before, after)
         x = np.arange(evaluate(product(before), {"s": 3, "t": 7}), dtype=np.float32)

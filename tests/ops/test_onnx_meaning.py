@@ -18,7 +18,8 @@ def onnx_run(name, inputs, **attributes):
     from onnx.reference import ReferenceEvaluator
     names = [f"x{i}" for i in range(len(inputs))]
     node = onnx.helper.make_node(name, names, ["y"], **attributes)
-    infos = [onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in zip(names, inputs)]
+    infos = [onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+             for n, a in zip(names, inputs)]
     graph = onnx.helper.make_graph([node], "g", infos, [onnx.helper.make_empty_tensor_value_info("y")])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
     return ReferenceEvaluator(model).run(None, dict(zip(names, inputs)))[0]
@@ -35,7 +36,8 @@ def onnx_run(name, inputs, **attributes):
     (ops.ScatterNd(), "ScatterND", (X, ROWS, U[:, 0]), {}),
     (ops.ScatterNd("add"), "ScatterND", (X, ROWS, U[:, 0]), {"reduction": "add"}),
     (ops.ScatterNd("mul"), "ScatterND", (X, ROWS, U[:, 0]), {"reduction": "mul"}),
-    (ops.ScatterNd("min"), "ScatterND", (X, ROWS, U[:, 0]), {"reduction": "min"})], ids=lambda v: str(v) if isinstance(v, ops.Op) else "")
+    (ops.ScatterNd("min"), "ScatterND", (X, ROWS, U[:, 0]), {"reduction": "min"})],
+    ids=lambda v: str(v) if isinstance(v, ops.Op) else "")
 def test_the_onnx_reference_agrees(op, name, inputs, attributes):
     np.testing.assert_allclose(op.evaluate(*inputs)[0], onnx_run(name, inputs, **attributes), rtol=1e-6)
 

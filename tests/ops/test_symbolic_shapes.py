@@ -37,7 +37,8 @@ CASES = {
     "arg-reduce": (ops.ArgReduce("max", 1), [t(b, s)], (b,)),
     "cumulative": (ops.Cumulative("sum", 1), [t(b, s)], (b, s)),
     "contract": (ops.Contract("bqd,bkd->bqk"), [t(b, s, 8), t(b, s, 8)], (b, s, s)),
-    "conv": (ops.Conv((2, 1), ((1, 1), (0, 0)), (1, 1)), [t(b, s, s + 4, 3), t(3, 3, 3, 5)], (b, (s - 1) // 2 + 1, s + 2, 5)),
+    "conv": (ops.Conv((2, 1), ((1, 1), (0, 0)), (1, 1)), [t(b, s, s + 4, 3), t(3, 3, 3, 5)],
+             (b, (s - 1) // 2 + 1, s + 2, 5)),
     "conv transposed": (ops.Conv((1,), ((2, 2),), (1,), 1, (2,)), [t(b, s, 3), t(3, 3, 5)], (b, 2 * s + 1, 5)),
     "depthwise": (ops.Conv((1,), ((1, 1),), (1,), 3), [t(b, s, 3), t(3, 1, 6)], (b, s, 6)),
     "pool": (ops.Pool("max", (2,), (2,), ((0, 0),), (1,)), [t(b, s, 3)], (b, (s - 2) // 2 + 1, 3)),
@@ -68,8 +69,10 @@ def test_symbolic_results_have_the_static_extents(name, extents):
 
 
 @pytest.mark.parametrize("dim, expected", [
-    (s - 2, True), (s - 3, False), (n - 1, True), (s - 1 - s // 2, True), (s + 1 - 2 * ((s + 1) // 2), True), (s // 2 - 1, True),
-    (s // 3 - 1, False), (s * b - s, False), (512 - s, True), (511 - s, False), (n - 4 * (n // 4), True), (n // 4 - n // 2, False)])
+    (s - 2, True), (s - 3, False), (n - 1, True), (s - 1 - s // 2, True), (s + 1 - 2 * ((s + 1) // 2), True),
+    (s // 2 - 1, True),
+    (s // 3 - 1, False), (s * b - s, False), (512 - s, True), (511 - s, False), (n - 4 * (n // 4), True),
+    (n // 4 - n // 2, False)])
 def test_what_the_facts_prove(dim, expected):
     assert is_nonnegative(dim) == expected
 

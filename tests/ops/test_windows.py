@@ -1,4 +1,4 @@
-"""Do convolutions and pools say what the frameworks say?  Transposed convolution, its gradients' form, and ONNX's average pool."""
+"""Do convolutions and pools express what the frameworks have beside them: transposed convolution, average pools?"""
 
 import numpy as np
 import pytest
@@ -6,15 +6,17 @@ import pytest
 from lamina.compiler.ops import Conv, Pool
 
 
-@pytest.mark.parametrize("stride, pad, dilation, extra, groups", [(1, 0, 1, 0, 1), (2, 1, 1, 1, 1), (3, 2, 2, 1, 1), (2, 0, 1, 0, 2)])
+@pytest.mark.parametrize("stride, pad, dilation, extra, groups",
+                         [(1, 0, 1, 0, 1), (2, 1, 1, 1, 1), (3, 2, 2, 1, 1), (2, 0, 1, 0, 2)])
 def test_transposed_convolution_is_a_convolution_with_input_dilation(stride, pad, dilation, extra, groups):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
-    x, w = rng.normal(size=(2, 4, 5, 6)), rng.normal(size=(4, 6 // groups, 3, 3))  # torch: [N, C, H, W] and [C, O / groups, kh, kw]
-    expected = torch.nn.functional.conv_transpose2d(torch.from_numpy(x), torch.from_numpy(w), stride=stride, padding=pad,
-                                                    output_padding=extra, groups=groups, dilation=dilation).numpy()
+    x, w = rng.normal(size=(2, 4, 5, 6)), rng.normal(size=(4, 6 // groups, 3, 3))  # [N, C, H, W], [C, O / groups, h, w]
+    expected = torch.nn.functional.conv_transpose2d(torch.from_numpy(x), torch.from_numpy(w), None, stride, pad, extra,
+                                                    groups, dilation).numpy()
     reach = 2 * dilation
-    flipped = w[:, :, ::-1, ::-1].reshape(groups, 4 // groups, 6 // groups, 3, 3).transpose(3, 4, 1, 0, 2).reshape(3, 3, 4 // groups, 6)
+    flipped = w[:, :, ::-1, ::-1].reshape(groups, 4 // groups, 6 // groups, 3, 3).transpose(3, 4, 1, 0, 2)
+    flipped = flipped.reshape(3, 3, 4 // groups, 6)
     op = Conv((1, 1), ((reach - pad, reach - pad + extra),) * 2, (dilation, dilation), groups, (stride, stride))
     (got,) = op.evaluate(x.transpose(0, 2, 3, 1), flipped)
     np.testing.assert_allclose(got.transpose(0, 3, 1, 2), expected, rtol=1e-10, atol=1e-12)
