@@ -22,6 +22,8 @@ from .sample_arrays import draw
 class Control(Op, abstract=True):
     """An op whose meaning is that of the graphs in its fields."""
 
+    expands = True  # a loop over constants may be a long one
+
     def evaluate(self, *arrays):
         """`reference`, checked against the inferred types; the graphs inside widen 16-bit floats where they compute."""
         arrays = tuple(map(np.asarray, arrays))

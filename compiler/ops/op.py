@@ -40,7 +40,8 @@ class Op:
     #: True where `element` exists: pointwise and view ops have it, and those ops that look elements up.
     has_element = False
 
-    #: True where the result may be much larger than the operands at no cost while it stays an index map: never folded.
+    #: True where constant operands are not folded: the result may be much larger than they are, and costs nothing while
+    #: it stays an index map; or computing it may take any time.
     expands = False
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs):

@@ -8,8 +8,6 @@ from lamina.compiler.core.dims import evaluate, symbol
 from lamina.compiler.core.dtypes import as_dtype
 from lamina.compiler.core.errors import ShapeError
 from lamina.compiler.core.types import TensorType
-from lamina.compiler.graph.builder import Builder
-from lamina.compiler.graph.interpret import interpret
 from lamina.compiler.ops.op import is_nonnegative
 
 b, s, n = symbol("b", upper=64), symbol("s", lower=2, upper=512), symbol("n")
@@ -82,30 +80,3 @@ def test_facts_decide_what_a_slice_may_read():
     assert op.infer(t(symbol("k", lower=5)))[0].shape == (5,)
     with pytest.raises(ShapeError, match="elements 0 to 4 of k"):
         op.infer(t(symbol("k", lower=4)))
-
-
-def test_sub_graphs_take_the_extents_of_the_graph_around_them():
-    def body():
-        inner = Builder("step")
-        h, x = inner.parameter(t(b, n), "h"), inner.parameter(t(b, n), "x")
-        one = inner.emit(ops.Broadcast((b, n), ()), inner.constant(np.float32(1)))
-        state = inner.emit(ops.Add(), inner.emit(ops.Add(), h, x), one)
-        return inner.finish([state, inner.emit(ops.Reshape((b * n,)), state)])
-
-    outer = Builder()
-    xs = outer.parameter(t(s, b, n), "xs")
-    start = outer.emit(ops.Broadcast((b, n), ()), outer.constant(np.float32(0)))
-    graph = outer.finish(outer.emit(ops.Scan(body(), 1, 1), start, xs)).verify()
-    assert graph.results[1].shape == (s, b * n)
-    for extents in ((2, 1, 3), (5, 4, 2)):
-        array = np.random.default_rng(0).integers(-9, 9, extents).astype(np.float32)
-        last, ys = interpret(graph, [array])
-        expected = np.cumsum(array, 0) + np.arange(1, extents[0] + 1, dtype=np.float32)[:, None, None]
-        np.testing.assert_array_equal(last, expected[-1])
-        np.testing.assert_array_equal(ys, expected.reshape(extents[0], -1))
-
-
-def test_a_static_sub_graph_is_not_copied():
-    for cls in (ops.Call, ops.Cond, ops.While, ops.Scan, ops.Fused):
-        op = cls.samples()[0].op
-        assert op.at_extents({"b": 3}) is op
