@@ -12,7 +12,8 @@ from .samples import types_of
 
 @pytest.mark.parametrize("spec, batch, rows, columns, summed, alone", [
     ("ij,jk->ik", "", "i", "k", "j", ""), ("bhqd,bhkd->bhqk", "bh", "q", "k", "d", ""),
-    ("bqhd,bkhd->hbqk", "hb", "q", "k", "d", ""), ("i,j->ji", "", "i", "j", "", ""), ("ij,ij->", "", "", "", "ij", ""), ("ij,ij->ji", "ji", "", "", "", ""),
+    ("bqhd,bkhd->hbqk", "hb", "q", "k", "d", ""), ("i,j->ji", "", "i", "j", "", ""), ("ij,ij->", "", "", "", "ij", ""),
+    ("ij,ij->ji", "ji", "", "", "", ""),
     ("ija,jkb->ki", "", "i", "k", "j", "ab"), ("abcd,dcef->aebf", "", "ab", "ef", "cd", "")])
 def test_letters_fall_into_groups(spec, batch, rows, columns, summed, alone):
     op = Contract(spec)
