@@ -13,13 +13,13 @@ from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 
 from ...compiler.core.dtypes import as_dtype
-from ...compiler.core.errors import DTypeError, FormatError, LaminaError, TraceError, UnsupportedError
+from ...compiler.core.errors import FormatError, LaminaError, TraceError, UnsupportedError
 from ...compiler.core.location import Location
 from ...compiler.core.types import TensorType
 from ...compiler.graph.graph import Graph
 from ..array.tracer import Tracer, current_trace, located, tracing
 from .functions import called_function
-from .model import Model, domain_name, element_type, read_model
+from .model import Model, domain_name, dtype_of_code, read_model
 from .operators.values import is_narrow
 from .signature import InputDims
 from .symbolic import SymbolicArray, compute, materialize
@@ -100,8 +100,8 @@ class Importer:
             if kind != "tensor_type":
                 return self._problem("input", "", 0, value.name, f"it is a {str(kind).removesuffix('_type')}, not a tensor")
             try:
-                dtype = as_dtype(element_type(value.type.tensor_type.elem_type))
-            except (UnsupportedError, DTypeError) as error:
+                dtype = dtype_of_code(value.type.tensor_type.elem_type)
+            except UnsupportedError as error:
                 return self._problem("input", "", 0, value.name, error.message)
             if not value.type.tensor_type.HasField("shape"):
                 return self._problem("input", "", 0, value.name, "its rank is not declared; give it in inputs=")
@@ -176,7 +176,7 @@ class Importer:
             attributes = {a.name: self._attribute(a, frame) for a in node.attribute
                           if not a.ref_attr_name or a.ref_attr_name in frame.attributes}
             if function is not None:
-                return self._function(function, name, inputs, attributes, len(node.output))
+                return self._function(function, name, inputs, attributes, len(node.output), frame)
             if any(isinstance(i, SymbolicArray) for i in inputs):
                 known = all(isinstance(i, (SymbolicArray, np.ndarray)) or i is None for i in inputs)
                 results = compute(node.op_type, inputs, attributes, len(node.output)) if known and not domain else None
@@ -218,15 +218,16 @@ class Importer:
             return [s.decode("utf-8", "replace") for s in attribute.strings]
         raise Refusal(f"the attribute {attribute.name} is a {kind.lower().replace('_', ' ')}")
 
-    def _function(self, function, name: str, inputs: list, attributes: Mapping, outputs: int) -> Sequence:
+    def _function(self, function, name: str, inputs: list, attributes: Mapping, outputs: int,
+                  frame: Frame) -> Sequence:
         """The outputs of a call of a model-local function, or of an operator that ONNX defines by one."""
         defaults = {a.name: self._attribute(a, Frame(ChainMap(), {}, {})) for a in function.attribute_proto}
         scope = ChainMap(dict(zip(function.input, inputs + [None] * len(function.input))))
-        opsets = {domain_name(o.domain): o.version for o in function.opset_import}
-        frame = Frame(scope, opsets, {**defaults, **attributes}, name + "/")
+        opsets = {**frame.opsets, **{domain_name(o.domain): o.version for o in function.opset_import}}
+        inner = Frame(scope, opsets, {**defaults, **attributes}, name + "/")
         for position, node in enumerate(function.node):
-            self._node(node, frame, position)
-        return [self._lookup(frame, o, f"function {function.name!r}") for o in function.output[:outputs]]
+            self._node(node, inner, position)
+        return [self._lookup(inner, o, f"function {function.name!r}") for o in function.output[:outputs]]
 
     def body(self, graph, frame: Frame, prefix: str) -> Callable:
         """The graph in an attribute as a Python function from its inputs to the list of its outputs. Values of the graphs

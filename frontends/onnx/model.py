@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler.core.errors import FormatError, UnsupportedError
+from ...compiler.core.dtypes import DType, as_dtype
+from ...compiler.core.errors import DTypeError, FormatError, UnsupportedError
 
 #: What a file that is no ONNX model often is instead, by its first bytes.
 _OTHER_FORMATS = (
@@ -99,6 +100,14 @@ def element_type(code: int) -> np.dtype:
     if name in ("UNDEFINED", "STRING", "COMPLEX64", "COMPLEX128"):
         raise UnsupportedError(f"lamina has no element type {name.lower()}")
     return onnx.helper.tensor_dtype_to_np_dtype(code)
+
+
+def dtype_of_code(code: int) -> DType:
+    """lamina's dtype for an ONNX element type code; UnsupportedError where it has none."""
+    try:
+        return as_dtype(element_type(code))
+    except DTypeError as error:
+        raise UnsupportedError(error.message) from None
 
 
 def read_tensor(model: Model, proto) -> np.ndarray:

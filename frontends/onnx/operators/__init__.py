@@ -3,5 +3,5 @@
 
 def load() -> None:
     """Import every module of operators once."""
-    from . import (activation, arithmetic, convolution, indexing, linear, logical, normalization,  # noqa: F401
-                   pooling, quantization, recurrent, reduction, resize, shape)
+    from . import (activation, arithmetic, attention, control, convolution, indexing, linear, logical, loss,  # noqa: F401
+                   normalization, pooling, quantization, recurrent, reduction, resize, sequence, shape, signal)

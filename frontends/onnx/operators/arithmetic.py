@@ -59,8 +59,6 @@ def power_1(x, y, *, axis=None, broadcast=0):
 
 @operator("Mod", 10)
 def modulo(a, b, *, fmod=0):
-    if not fmod and dtype_of(a).is_float:
-        raise Refusal("Mod of floats takes fmod=1")
     return emit(ops.Rem() if fmod else ops.Mod(), *broadcast_arrays(a, b))
 
 

@@ -9,7 +9,7 @@ from ....compiler.ops import elementwise as ops
 from ... import array as lm
 from ...array.operands import broadcast_arrays, cast, dtype_of
 from ...array.tracer import emit
-from ..model import element_type
+from ..model import dtype_of_code
 from ..table import operator
 from .values import choice, legacy_broadcast, widened
 
@@ -43,7 +43,7 @@ def where(condition, x, y):
 
 @operator("Cast", 6, narrow=("x",), ignored=("saturate", "round_mode"))
 def cast_to(x, *, to):
-    return cast(widened(x), as_dtype(element_type(to)))
+    return cast(widened(x), dtype_of_code(to))
 
 
 @operator("Cast", 1)
@@ -61,7 +61,7 @@ def cast_like(x, target):
 def bit_cast(x, *, to):
     from ..table import Refusal
     from .values import known
-    dtype = as_dtype(element_type(to))
+    dtype = dtype_of_code(to)
     if isinstance(x, np.ndarray):
         return known(x, "the input").view(dtype.numpy)
     raise Refusal("the bits of a computed tensor can't be read as another type")
@@ -74,7 +74,7 @@ def identity(x):
 
 @operator("EyeLike", 9)
 def eye_like(x, *, dtype=None, k=0):
-    to = as_dtype(element_type(dtype)) if dtype is not None else dtype_of(x)
+    to = dtype_of_code(dtype) if dtype is not None else dtype_of(x)
     rows, columns = (lm.arange(d) for d in x.shape)
     return cast(lm.expand_dims(rows, 1) + k == lm.expand_dims(columns, 0), to)
 

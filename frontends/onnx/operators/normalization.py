@@ -11,7 +11,7 @@ from ....compiler.ops.pool import Pool
 from ... import array as lm
 from ...array.operands import cast, dtype_of
 from ...array.tracer import Tracer, emit
-from ..model import element_type
+from ..model import dtype_of_code
 from ..table import Refusal, operator
 from .reduction import mean
 from .shape import reshape_to
@@ -74,7 +74,7 @@ def instance_normalization(x, scale, bias, *, epsilon=1e-5):
 @operator("LayerNormalization", 17)
 def layer_normalization(x, scale, bias=None, *, axis=-1, epsilon=1e-5, stash_type=1):
     """Over all axes from `axis` on. The statistics have the type `stash_type`."""
-    dtype, wide = dtype_of(x), as_dtype(element_type(stash_type))
+    dtype, wide = dtype_of(x), dtype_of_code(stash_type)
     wide = wide if dtype.bits <= wide.bits else dtype
     y, center, inverse = _normalized(cast(x, wide), tuple(range(axis_of(axis, x), len(x.shape))), epsilon)
     y = cast(y, dtype) * scale
@@ -83,7 +83,7 @@ def layer_normalization(x, scale, bias=None, *, axis=-1, epsilon=1e-5, stash_typ
 
 @operator("RMSNormalization", 23)
 def rms_normalization(x, scale, *, axis=-1, epsilon=1e-5, stash_type=1):
-    dtype, wide = dtype_of(x), as_dtype(element_type(stash_type))
+    dtype, wide = dtype_of(x), dtype_of_code(stash_type)
     x = cast(x, wide if dtype.bits <= wide.bits else dtype)
     y = x * lm.rsqrt(mean(x * x, tuple(range(axis_of(axis, x), len(x.shape)))) + epsilon)
     return cast(cast(y, dtype) * scale, dtype_of(scale))

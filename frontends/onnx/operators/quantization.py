@@ -9,7 +9,7 @@ from ....compiler.ops.elementwise import Div
 from ... import array as lm
 from ...array.operands import broadcast_arrays, cast, dtype_of
 from ...array.tracer import emit
-from ..model import element_type
+from ..model import dtype_of_code
 from ..table import Refusal, operator
 from .convolution import conv
 from .linear import matmul, shifted
@@ -42,7 +42,7 @@ def saturated(x, zero, dtype: DType):
 
 
 def _integer(code: int, zero) -> DType:
-    dtype = dtype_of(zero) if zero is not None else as_dtype(element_type(code)) if code else uint8
+    dtype = dtype_of(zero) if zero is not None else dtype_of_code(code) if code else uint8
     if not dtype.is_integer:
         raise Refusal(f"quantization to {dtype.name}")
     return dtype
@@ -59,7 +59,7 @@ def quantize(x, scale, zero=None, *, axis=1, block_size=0, output_dtype=0):
 @operator("DequantizeLinear", 10, narrow=("x", "zero"))
 def dequantize(x, scale, zero=None, *, axis=1, block_size=0, output_dtype=0):
     x, zero = widened(x), None if zero is None else widened(zero)
-    dtype = as_dtype(element_type(output_dtype)) if output_dtype else dtype_of(scale)
+    dtype = dtype_of_code(output_dtype) if output_dtype else dtype_of(scale)
     scale = _spread(cast(scale, float32), x, axis, block_size)
     common = float32 if dtype_of(x).is_float else int32
     wide = x if zero is None else cast(x, common) - cast(_spread(zero, x, axis, block_size), common)

@@ -138,4 +138,5 @@ def lp_normalization(x, *, axis=-1, p=2):
     if p not in (1, 2):
         raise Refusal(f"p is {p}, ONNX has 1 and 2")
     axes = (axis_of(axis, x),)
-    return x / (reduced("sum", lm.abs(x), axes) if p == 1 else lm.sqrt(reduced("sum", x * x, axes)))
+    length = reduced("sum", lm.abs(x), axes) if p == 1 else lm.sqrt(reduced("sum", x * x, axes))
+    return x / lm.where(length == 0, lm.ones_like(length), length)

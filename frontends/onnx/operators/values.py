@@ -23,9 +23,27 @@ def known(value, what: str) -> np.ndarray:
         return value.value.op.array
     if isinstance(value, SymbolicArray):
         raise Refusal(f"{what} must be known as a number and is {value.entries.tolist()}; fix the dims with dims=")
-    is_input = isinstance(value, Tracer) and value.value.node is None and value.value.name
-    raise Refusal(f"{what} must be known while importing" + (f"; give the input {value.value.name!r} in inputs=" if is_input else
-                  " and is computed from the model's inputs"), (value.value.name,) if is_input else ())
+    sources = _integer_inputs(value) if isinstance(value, Tracer) else ()
+    way_out = f"; give {', '.join(map(repr, sources))} in inputs=" if sources else " and is computed from the model's inputs"
+    raise Refusal(f"{what} must be known while importing{way_out}", sources)
+
+
+def _integer_inputs(tracer: Tracer) -> tuple[str, ...]:
+    """The model's inputs that `tracer` is computed from, if all of them are integers, bools or scalars: such inputs are
+    settings (shapes, positions), which a user can fix."""
+    names, seen, pending = {}, set(), [tracer.value]
+    while pending:
+        value = pending.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if value.node is not None:
+            pending.extend(value.node.operands)
+        elif not value.name or value.dtype.is_float and value.type.rank:
+            return ()
+        else:
+            names[value.name] = None
+    return tuple(names)
 
 
 def known_ints(value, what: str) -> tuple[int, ...]:
