@@ -27,11 +27,11 @@ def _weak_like(result: Array, *xs) -> Array:
     return result
 
 
-def _binary(op, x, y, floating: bool = False) -> Array:
+def binary(op, x, y, floating: bool = False) -> Array:
     return _weak_like(emit(op, *promoted(x, y, floating=floating)), x, y)
 
 
-def _floating(op, x) -> Array:
+def floating(op, x) -> Array:
     return _weak_like(emit(op, as_floating(x)), x)
 
 
@@ -47,37 +47,37 @@ def _integral_unchanged(op, x) -> Array:
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
 def add(x, y, /) -> Array:
     """x + y; for bool, or."""
-    return _binary(ops.Add(), x, y)
+    return binary(ops.Add(), x, y)
 
 
 def subtract(x, y, /) -> Array:
     """x - y."""
-    return _binary(ops.Sub(), x, y)
+    return binary(ops.Sub(), x, y)
 
 
 def multiply(x, y, /) -> Array:
     """x * y; for bool, and."""
-    return _binary(ops.Mul(), x, y)
+    return binary(ops.Mul(), x, y)
 
 
 def divide(x, y, /) -> Array:
     """x / y as floats: integers become float32."""
-    return _binary(ops.Div(), x, y, floating=True)
+    return binary(ops.Div(), x, y, floating=True)
 
 
 def floor_divide(x, y, /) -> Array:
     """floor(x / y); for integers x // 0 is 0."""
-    return _binary(ops.FloorDiv(), x, y)
+    return binary(ops.FloorDiv(), x, y)
 
 
 def remainder(x, y, /) -> Array:
     """x - floor(x / y) * y, with the divisor's sign; for integers x % 0 is 0."""
-    return _binary(ops.Mod(), x, y)
+    return binary(ops.Mod(), x, y)
 
 
 def fmod(x, y, /) -> Array:
     """The remainder with the dividend's sign, as C's fmod."""
-    return _binary(ops.Rem(), x, y)
+    return binary(ops.Rem(), x, y)
 
 
 def divmod(x, y, /) -> tuple[Array, Array]:
@@ -96,7 +96,7 @@ def power(x, y, /) -> Array:
             return squared if y == 2 else multiply(squared, x if y == 3 else squared)
         if y == -1 and dtype_of(x).is_float:
             return reciprocal(x)
-    return _binary(ops.Pow(), x, y)
+    return binary(ops.Pow(), x, y)
 
 
 def negative(x, /) -> Array:
@@ -133,12 +133,12 @@ def reciprocal(x, /) -> Array:
 
 def maximum(x, y, /) -> Array:
     """The larger one; NaN where either is NaN."""
-    return _binary(ops.Max(), x, y)
+    return binary(ops.Max(), x, y)
 
 
 def minimum(x, y, /) -> Array:
     """The smaller one; NaN where either is NaN."""
-    return _binary(ops.Min(), x, y)
+    return binary(ops.Min(), x, y)
 
 
 def fmax(x, y, /) -> Array:
@@ -192,27 +192,27 @@ def round(x, /, decimals: int = 0) -> Array:
 # ---- exponentials, logarithms, roots ---------------------------------------------------------------------------------
 def exp(x, /) -> Array:
     """e to the power x."""
-    return _floating(ops.Exp(), x)
+    return floating(ops.Exp(), x)
 
 
 def exp2(x, /) -> Array:
     """2 to the power x."""
-    return _floating(ops.Exp2(), x)
+    return floating(ops.Exp2(), x)
 
 
 def expm1(x, /) -> Array:
     """exp(x) - 1, without cancellation near 0."""
-    return _floating(ops.Expm1(), x)
+    return floating(ops.Expm1(), x)
 
 
 def log(x, /) -> Array:
     """The natural logarithm."""
-    return _floating(ops.Log(), x)
+    return floating(ops.Log(), x)
 
 
 def log2(x, /) -> Array:
     """The logarithm to base 2."""
-    return _floating(ops.Log2(), x)
+    return floating(ops.Log2(), x)
 
 
 def log10(x, /) -> Array:
@@ -222,7 +222,7 @@ def log10(x, /) -> Array:
 
 def log1p(x, /) -> Array:
     """log(1 + x), without cancellation near 0."""
-    return _floating(ops.Log1p(), x)
+    return floating(ops.Log1p(), x)
 
 
 def logaddexp(x, y, /) -> Array:
@@ -236,12 +236,12 @@ def logaddexp(x, y, /) -> Array:
 
 def sqrt(x, /) -> Array:
     """The square root."""
-    return _floating(ops.Sqrt(), x)
+    return floating(ops.Sqrt(), x)
 
 
 def rsqrt(x, /) -> Array:
     """1 / sqrt(x)."""
-    return _floating(ops.Rsqrt(), x)
+    return floating(ops.Rsqrt(), x)
 
 
 def cbrt(x, /) -> Array:
@@ -254,100 +254,14 @@ def cbrt(x, /) -> Array:
     return where(exact, root, subtract(safe, divide(subtract(safe, divide(x, multiply(safe, safe))), 3.0)))
 
 
-def hypot(x, y, /) -> Array:
-    """sqrt(x*x + y*y), without overflow."""
-    x, y = promoted(x, y, floating=True)
-    x, y = abs(x), abs(y)
-    larger, smaller = maximum(x, y), minimum(x, y)
-    ratio = divide(smaller, where(equal(larger, 0), as_operand(1, dtype_of(x)), larger))
-    length = multiply(larger, sqrt(add(multiply(ratio, ratio), 1)))
-    return where(logical_or(isinf(x), isinf(y)), as_operand(math.inf, dtype_of(x)), length)
-
-
-# ---- trigonometry ----------------------------------------------------------------------------------------------------
-def sin(x, /) -> Array:
-    """The sine of x radians."""
-    return _floating(ops.Sin(), x)
-
-
-def cos(x, /) -> Array:
-    """The cosine of x radians."""
-    return _floating(ops.Cos(), x)
-
-
-def tan(x, /) -> Array:
-    """The tangent of x radians."""
-    return _floating(ops.Tan(), x)
-
-
-def asin(x, /) -> Array:
-    """The arc sine, in radians."""
-    return _floating(ops.Asin(), x)
-
-
-def acos(x, /) -> Array:
-    """The arc cosine, in radians."""
-    return _floating(ops.Acos(), x)
-
-
-def atan(x, /) -> Array:
-    """The arc tangent, in radians."""
-    return _floating(ops.Atan(), x)
-
-
-def atan2(y, x, /) -> Array:
-    """The angle of the point (x, y), in radians."""
-    return _binary(ops.Atan2(), y, x, floating=True)
-
-
-def sinh(x, /) -> Array:
-    """The hyperbolic sine."""
-    return _floating(ops.Sinh(), x)
-
-
-def cosh(x, /) -> Array:
-    """The hyperbolic cosine."""
-    return _floating(ops.Cosh(), x)
-
-
-def tanh(x, /) -> Array:
-    """The hyperbolic tangent."""
-    return _floating(ops.Tanh(), x)
-
-
-def asinh(x, /) -> Array:
-    """The inverse hyperbolic sine."""
-    return _floating(ops.Asinh(), x)
-
-
-def acosh(x, /) -> Array:
-    """The inverse hyperbolic cosine."""
-    return _floating(ops.Acosh(), x)
-
-
-def atanh(x, /) -> Array:
-    """The inverse hyperbolic tangent."""
-    return _floating(ops.Atanh(), x)
-
-
-def deg2rad(x, /) -> Array:
-    """Degrees as radians."""
-    return multiply(as_floating(x), math.pi / 180.0)
-
-
-def rad2deg(x, /) -> Array:
-    """Radians as degrees."""
-    return multiply(as_floating(x), 180.0 / math.pi)
-
-
 def erf(x, /) -> Array:
     """The error function, 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x."""
-    return _floating(ops.Erf(), x)
+    return floating(ops.Erf(), x)
 
 
 def erfc(x, /) -> Array:
     """1 - erf(x), without cancellation."""
-    return _floating(ops.Erfc(), x)
+    return floating(ops.Erfc(), x)
 
 
 # ---- comparison and logic --------------------------------------------------------------------------------------------
@@ -407,17 +321,17 @@ def logical_not(x, /) -> Array:
 
 def bitwise_and(x, y, /) -> Array:
     """The bits set in both; logical and of bool."""
-    return _binary(ops.And(), x, y)
+    return binary(ops.And(), x, y)
 
 
 def bitwise_or(x, y, /) -> Array:
     """The bits set in either; logical or of bool."""
-    return _binary(ops.Or(), x, y)
+    return binary(ops.Or(), x, y)
 
 
 def bitwise_xor(x, y, /) -> Array:
     """The bits set in one alone; logical xor of bool."""
-    return _binary(ops.Xor(), x, y)
+    return binary(ops.Xor(), x, y)
 
 
 def bitwise_invert(x, /) -> Array:
@@ -427,12 +341,12 @@ def bitwise_invert(x, /) -> Array:
 
 def bitwise_left_shift(x, y, /) -> Array:
     """x shifted left by y bits; 0 where y is the width or more."""
-    return _binary(ops.Shl(), x, y)
+    return binary(ops.Shl(), x, y)
 
 
 def bitwise_right_shift(x, y, /) -> Array:
     """x shifted right by y bits: arithmetic for signed integers, logical for unsigned ones."""
-    return _binary(ops.Shr(), x, y)
+    return binary(ops.Shr(), x, y)
 
 
 def _classify(op, x) -> Array:
@@ -541,9 +455,6 @@ mod = remainder
 pow = power
 absolute = abs
 fabs = abs
-arcsin, arccos, arctan, arctan2 = asin, acos, atan, atan2
-arcsinh, arccosh, arctanh = asinh, acosh, atanh
 bitwise_not = invert = bitwise_invert
 left_shift, right_shift = bitwise_left_shift, bitwise_right_shift
 rint = round
-radians, degrees = deg2rad, rad2deg
