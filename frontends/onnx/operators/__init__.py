@@ -4,4 +4,4 @@
 def load() -> None:
     """Import every module of operators once."""
     from . import (activation, arithmetic, attention, control, convolution, indexing, linear, logical, loss,  # noqa: F401
-                   normalization, pooling, quantization, recurrent, reduction, resize, sequence, shape, signal)
+                   normalization, pooling, quantization, recurrent, reduction, resize, sampling, sequence, shape, signal)
