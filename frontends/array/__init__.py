@@ -28,9 +28,9 @@ from .neural import (attention, batch_norm, celu, elu, embedding, gelu, glu, gro
                      log_softmax, logsigmoid, mish, relu, relu6, rms_norm, selu, sigmoid, silu, softmax, softplus,
                      softsign, swish)
 from .operands import broadcast_shapes
-from .reduction import (all, amax, amin, any, average, count_nonzero, cummax, cummin, cumprod, cumsum, cumulative_prod,
-                        cumulative_sum, diff, logsumexp, max, mean, median, min, nanmax, nanmean, nanmin, nansum, prod,
-                        ptp, std, sum, var)
+from .reduction import (all, allclose, amax, amin, any, array_equal, average, count_nonzero, cummax, cummin, cumprod,
+                        cumsum, cumulative_prod, cumulative_sum, diff, logsumexp, max, mean, median, min, nanmax,
+                        nanmean, nanmin, nansum, prod, ptp, std, sum, var)
 from .searching import (argmax, argmin, argsort, argwhere, flatnonzero, isin, nonzero, searchsorted, sort, take,
                         take_along_axis, topk, unique, unique_all, unique_counts, unique_inverse, unique_values)
 from .trigonometry import (acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, asin, asinh, atan,

@@ -28,10 +28,12 @@ def _weak_like(result: Array, *xs) -> Array:
 
 
 def binary(op, x, y, floating: bool = False) -> Array:
+    """`op` of two promoted, broadcast operands."""
     return _weak_like(emit(op, *promoted(x, y, floating=floating)), x, y)
 
 
 def floating(op, x) -> Array:
+    """`op` of an operand of a floating dtype."""
     return _weak_like(emit(op, as_floating(x)), x)
 
 

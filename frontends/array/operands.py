@@ -30,7 +30,7 @@ def dtype_of(x) -> DType:
     if isinstance(x, np.ndarray):
         return as_dtype(x.dtype)
     kind = weak_kind(x)
-    return _DEFAULTS[kind] if kind is not None else as_array(x).dtype
+    return _DEFAULTS[kind] if kind is not None else dtype_of(as_array(x))
 
 
 def shape_of(x) -> tuple[Dim, ...]:

@@ -7,8 +7,8 @@ import numpy as np
 from ...compiler.core.dims import Dim, DimExpr, format_dim, product
 from ...compiler.core.dtypes import DType, as_dtype, bool_, float32, int64, uint64
 from ...compiler.ops.reduce import Cumulative, Reduce
-from .elementwise import (divide, isfinite, isnan, logical_not, maximum, minimum, multiply, not_equal, sqrt, subtract,
-                          where)
+from .elementwise import (equal, isclose, divide, isfinite, isnan, logical_not, maximum, minimum, multiply, not_equal,
+                          sqrt, subtract, where)
 from .elementwise import add, exp, log
 from .manipulation import concat, moveaxis, ravel, reshape, slice_axis
 from .operands import (Array, as_array, as_floating, as_operand, broadcast, cast, dtype_of, normalize_axes,
@@ -97,6 +97,17 @@ def all(x, /, axis=None, *, keepdims: bool = False) -> Array:
 def count_nonzero(x, /, axis=None, *, keepdims: bool = False) -> Array:
     """How many elements over `axis` are nonzero (int64)."""
     return sum(not_equal(as_array(x), 0) if not dtype_of(as_array(x)).is_bool else x, axis=axis, keepdims=keepdims)
+
+
+def allclose(x, y, /, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:
+    """Whether all elements are close, as `isclose` says."""
+    return all(isclose(x, y, rtol, atol, equal_nan))
+
+
+def array_equal(x, y, /) -> Array:
+    """Whether shapes and all elements are equal."""
+    x, y = as_array(x), as_array(y)
+    return all(equal(x, y)) if tuple(x.shape) == tuple(y.shape) else np.asarray(False)
 
 
 # ---- statistics ------------------------------------------------------------------------------------------------------
@@ -257,11 +268,11 @@ def diff(x, /, n: int = 1, axis: int = -1, *, prepend=None, append=None) -> Arra
     """x[i + 1] - x[i] along `axis`, `n` times; of bool, whether they differ."""
     x = as_array(x)
     axis = normalize_axis(axis, len(x.shape))
-    ends = [end if end is None else as_array(end) for end in (prepend, append)]
-    ends = [end if end is None or end.shape else broadcast(end,
-                                                           (*x.shape[:axis], 1, *x.shape[axis + 1:])) for end in ends]
-    if ends != [None, None]:
-        x = concat([part for part in (ends[0], x, ends[1]) if part is not None], axis=axis)
+    def as_end(end):
+        end = as_array(end)
+        return end if end.shape else broadcast(end, (*x.shape[:axis], 1, *x.shape[axis + 1:]))
+    parts = [*(() if prepend is None else (as_end(prepend),)), x, *(() if append is None else (as_end(append),))]
+    x = concat(parts, axis=axis)
     for _ in range(n):
         if x.shape[axis] == 0:
             break

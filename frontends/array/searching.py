@@ -217,7 +217,7 @@ def unique_inverse(x, /) -> UniqueInverse:
 
 def unique_values(x, /) -> np.ndarray:
     """The distinct elements. Known arrays alone."""
-    return eager_only(np.unique_values, "unique_values", _REASON, as_array(x))
+    return eager_only(np.unique, "unique_values", _REASON, as_array(x))
 
 
 def unique(x, /, **options):
