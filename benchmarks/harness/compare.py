@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .machine import allowed_cores
 from .process import ContenderSpec, WorkerError, WorkerProcess
-from .statistics import Sample, Summary, summarize
+from .statistics import Sample, Summary, keep_clean, summarize
 from .workloads import Case, read_once
 
 
@@ -19,11 +19,13 @@ from .workloads import Case, read_once
 class Settings:
     """How long to measure: bursts of `burst_seconds` (at most `burst_calls` calls), `rounds` per contender.
 
+    While a contender has too few undisturbed calls, everybody gets further rounds, up to `extra_rounds`.
     Before each burst stands a gap of random length, so that spinning threads of the last contender go to sleep and
     periodic neighbours do not always hit the same one. `load_timeout` in seconds bounds load and first call.
     """
 
     rounds: int = 7
+    extra_rounds: int = 7
     burst_seconds: float = 0.1
     burst_calls: int = 1000
     gap_seconds: tuple[float, float] = (0.015, 0.030)
@@ -84,11 +86,12 @@ def compare(case: Case, contenders: list[ContenderSpec], threads: int, settings:
                 running.append(worker)
             except WorkerError as error:
                 result.error = str(error)
-        for turn in range(settings.rounds):
-            first = turn % max(len(running), 1)
-            for worker in running[first:] + running[:first]:
-                if results[worker.spec.name].error:
-                    continue
+        for turn in range(settings.rounds + settings.extra_rounds):
+            active = [worker for worker in running if not results[worker.spec.name].error]
+            if turn >= settings.rounds and not any(keep_clean(samples[worker.spec.name])[1] for worker in active):
+                break
+            first = turn % max(len(active), 1)
+            for worker in active[first:] + active[:first]:
                 time.sleep(gaps.uniform(*settings.gap_seconds))
                 try:
                     pairs = worker.time(settings.burst_seconds, settings.burst_calls)

@@ -26,7 +26,8 @@ def relative_error(outputs: Sequence[np.ndarray], references: Sequence[np.ndarra
             continue
         output, reference = output.astype(np.float64), reference.astype(np.float64)
         finite = np.isfinite(reference)
-        if not np.array_equal(output[~finite], reference[~finite], equal_nan=True) or not np.isfinite(output[finite]).all():
+        same_infinities = np.array_equal(output[~finite], reference[~finite], equal_nan=True)
+        if not same_infinities or not np.isfinite(output[finite]).all():
             return float("inf")
         if finite.any():
             difference = np.abs(output[finite] - reference[finite]).max()

@@ -37,14 +37,16 @@ def make_parser(description: str, workloads: str) -> argparse.ArgumentParser:
 def add_timing_options(parser: argparse.ArgumentParser) -> None:
     """Options of the benchmarks that time calls."""
     defaults = Settings()
-    parser.add_argument("--rounds", type=int, default=defaults.rounds, help=f"default {defaults.rounds}")
+    parser.add_argument("--rounds", type=int, default=defaults.rounds,
+                        help=f"turns of each contender, at most doubled while calls are disturbed "
+                             f"(default {defaults.rounds})")
     parser.add_argument("--burst", type=float, default=defaults.burst_seconds, metavar="SECONDS",
                         help=f"length of one burst of calls (default {defaults.burst_seconds})")
 
 
 def parse_settings(arguments: argparse.Namespace) -> Settings:
     """The timing options as settings."""
-    return Settings(rounds=arguments.rounds, burst_seconds=arguments.burst)
+    return Settings(rounds=arguments.rounds, extra_rounds=arguments.rounds, burst_seconds=arguments.burst)
 
 
 def parse_contenders(arguments: argparse.Namespace) -> list[ContenderSpec]:

@@ -37,9 +37,9 @@ class Record:
         low, high = (1e3 * gap for gap in self.settings.gap_seconds)
         return (f"{self.machine_header()}\n"
                 f"One process per contender, one active at a time, {self.settings.rounds} interleaved rounds of "
-                f"{self.settings.burst_seconds:g} s after gaps of {low:.0f}-{high:.0f} ms; medians of the calls without "
-                f"involuntary context switches;\npinned to as many cores as threads. f32.\n"
-                f"* fastest, ~ too few undisturbed calls (all kept), ! wrong output.")
+                f"{self.settings.burst_seconds:g} s after gaps of {low:.0f}-{high:.0f} ms,\nmore while calls are "
+                f"disturbed; medians of the calls without involuntary context switches; pinned to as many cores as "
+                f"threads. f32.\n* fastest, ~ too few undisturbed calls (the less disturbed half), ! wrong output.")
 
     def write(self, path: Path | None) -> None:
         """Replace the file, if one is asked for."""

@@ -35,12 +35,14 @@ class Summary:
 def keep_clean(samples: Sequence[Sample]) -> tuple[list[Sample], bool]:
     """The samples without involuntary context switches, and whether disturbed ones had to stay.
 
-    A preempted call measures the neighbours. When too few calls were left alone (long calls on a busy machine), all
-    samples stay and the flag says so: dropping them would pick the lucky ones.
+    A preempted call measures the neighbours. When too few calls were left alone (long calls on a busy machine), the
+    less disturbed half stays and the flag says so: a few clean ones out of many would be the lucky ones.
     """
     clean = [s for s in samples if s.preemptions == 0]
-    enough = len(clean) >= min(MINIMUM_CLEAN_SAMPLES, len(samples)) and len(clean) >= MINIMUM_CLEAN_SHARE * len(samples)
-    return (clean, False) if enough else (list(samples), True)
+    if len(clean) >= min(MINIMUM_CLEAN_SAMPLES, len(samples)) and len(clean) >= MINIMUM_CLEAN_SHARE * len(samples):
+        return clean, False
+    limit = statistics.median_low(s.preemptions for s in samples)
+    return [s for s in samples if s.preemptions <= limit], True
 
 
 def summarize(samples: Sequence[Sample]) -> Summary:

@@ -1,7 +1,7 @@
 """What runs in a contender's process?  `python -m harness.worker`: JSON lines in, JSON lines out.
 
 The first line in says who to be: {"factory": "module:Class", "threads": n, "cores": [..] | null, "cache": folder}.
-After the answer come commands, one per line, each answered by one line {"ok": true, ...} or {"ok": false, "error": ...}:
+After the answer come commands, one per line, each answered by one line, {"ok": true, ...} or {"ok": false, "error"}:
 
     load    case: {name, model, data}        load the model, make the first call, tell seconds and memory
     check                                    compare one call's outputs with the references

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from harness.statistics import Sample, geometric_mean, keep_clean, summarize  # 
 from harness.table import format_table, format_time  # noqa: E402
 from harness.workloads import CALL_OVERHEAD, KERNELS, MODELS, Case, find_cases, write_call_overhead  # noqa: E402
 
-SETTINGS = Settings(rounds=3, burst_seconds=0.01, burst_calls=4, gap_seconds=(0.001, 0.002), load_timeout=30)
+SETTINGS = Settings(rounds=3, extra_rounds=0, burst_seconds=0.01, burst_calls=4, gap_seconds=(0.001, 0.002),
+                    load_timeout=30)
 
 
 def result(workload: str, contender: str, seconds: float, error: float = 0.0) -> Result:
@@ -54,10 +56,10 @@ class TestStatistics:
         summary = summarize(samples)
         assert (summary.median, summary.kept, summary.count, summary.is_disturbed) == (1.0, 8, 28, False)
 
-    def test_all_samples_stay_when_few_are_clean(self):
-        samples = [Sample(1.0, 0)] * 4 + [Sample(3.0, 2)] * 6
-        kept, is_disturbed = keep_clean(samples)
-        assert kept == samples and is_disturbed
+    def test_the_less_disturbed_half_stays_when_few_are_clean(self):
+        samples = [Sample(1.0, 0)] * 2 + [Sample(2.0, 1)] * 4 + [Sample(9.0, 40)] * 5
+        assert keep_clean(samples) == (samples[:6], True)
+        assert summarize(samples).median == 2.0
 
     def test_a_small_share_of_clean_samples_is_not_enough(self):
         samples = [Sample(1.0, 0)] * 10 + [Sample(3.0, 2)] * 90
@@ -174,6 +176,20 @@ class TestProcesses:
         turns = [name for (name, *_), (before, *_) in zip(calls[1:], calls) if name != before]
         # Loading and checking: fast, slow. Then three rounds, the first of each round rotating.
         assert turns == ["SlowDoubler", "Doubler", "SlowDoubler", "Doubler", "SlowDoubler"]
+
+    @pytest.mark.parametrize(("preemptions", "rounds"), [([0], 3), ([1], 5), ([1, 1, 1, 0], 4)])
+    def test_disturbed_calls_are_taken_again(self, case, monkeypatch, preemptions, rounds):
+        """Preemptions per burst (the last one repeats); clean calls enough after `rounds` rounds, or five at most."""
+        bursts = []
+
+        def time(worker, seconds, calls):
+            bursts.append(worker.spec.name)
+            return [(10**6, preemptions[min(len(bursts), len(preemptions)) - 1])] * 5
+
+        monkeypatch.setattr(WorkerProcess, "time", time)
+        (measured,) = compare(case, [spec("Doubler")], 1, replace(SETTINGS, extra_rounds=2))
+        assert len(bursts) == rounds
+        assert measured.summary.is_disturbed == (preemptions[-1] > 0)
 
     def test_failures_are_results_and_stop_nobody(self, case):
         names = ["Doubler", "WrongDoubler", "Refuser", "Crasher"]
