@@ -13,6 +13,7 @@ from .passes.canonicalize import canonicalize
 from .passes.fuse import fuse
 from .passes.inline_calls import inline_calls
 from .passes.layout import propagate_layout
+from .passes.padding import separate_padding
 from .passes.pack import pack_weights
 from .plan.materialize import materialize
 from .targets.target import Target
@@ -33,6 +34,7 @@ STAGES = (
     Stage("canonicalize", lambda g, t, o, r: canonicalize(g), "canonical", "folds and simplifies first, so that later passes meet few forms"),
     Stage("layout", lambda g, t, o, r: propagate_layout(g), "canonical", "moves transposes out of the way while ops are still single"),
     Stage("canonicalize-layout", lambda g, t, o, r: canonicalize(g), "canonical", "folds what layout left: transposed constants, unit dims"),
+    Stage("padding", lambda g, t, o, r: separate_padding(g), "canonical", "after the rules that fold pads into convolutions, before groups form"),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
     Stage("pack", lambda g, t, o, r: pack_weights(g, t), "fused", "constant operands of contractions take their kernel's layout"),
     Stage("materialize", lambda g, t, o, r: materialize(g), "placed", "results and joins get memory of their own; last, since it copies"),

@@ -28,7 +28,7 @@ class Builder:
         self.params: list[Value] = []
         self.nodes: list[Node] = []
         self._numbered: dict[tuple, tuple[Value, ...]] = {}
-        self._constants: dict[tuple, Value] = {}
+        self._constants: dict[tuple, tuple[Value, np.ndarray]] = {}
 
     def parameter(self, type: TensorType, name: str = "") -> Value:
         value = Value(type, None, len(self.params), name)
@@ -42,8 +42,8 @@ class Builder:
         key = ((array.dtype.str, array.shape, array.tobytes(), label) if array.nbytes <= 64
                else (id(array), label))
         if key not in self._constants:
-            self._constants[key] = self._append(Constant(array, label), ())[0]
-        return self._constants[key]
+            self._constants[key] = (self._append(Constant(array, label), ())[0], array)  # kept: its id is the key
+        return self._constants[key][0]
 
     def emit(self, op, *operands: Value) -> Value | tuple[Value, ...]:
         """Apply `op`: its one result, or a tuple where it has several (or none)."""

@@ -11,6 +11,7 @@ from .elementwise import (
     Unary, Xor)
 from .gather import DynamicSlice, DynamicUpdateSlice, GatherNd, Take, TakeAlong
 from .op import REGISTRY, Op, Sample
+from .pack import Unpack
 from .pool import Pool
 from .random import RandomBits
 from .rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose

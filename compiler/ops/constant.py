@@ -22,7 +22,11 @@ class Constant(Op):
     label: str = ""
 
     def __post_init__(self):
-        self.array.flags.writeable = False
+        array = np.asarray(self.array)
+        if array.flags.writeable:
+            array = array.view()  # the caller's own array stays writable
+            array.flags.writeable = False
+        object.__setattr__(self, "array", array)
 
     @cached_property
     def digest(self) -> str:

@@ -11,7 +11,7 @@ from ...compiler.core.dtypes import bool_
 from ...compiler.core.types import TensorType
 from ...compiler.graph.builder import Builder, inline
 from ...compiler.graph.graph import Graph
-from ...compiler.ops.control import Cond, Scan, While
+from ...compiler.ops import Cond, Scan, While
 from ..array.operands import as_array, type_of
 from ..array.tracer import Tracer, emit, tracing
 from .table import Refusal

@@ -51,7 +51,8 @@ class Emitter:
         self.varying: set[str] = set()
         self.declarations: set[str] = set()
         self.allocas: list[str] = []
-        self.instance = 0
+        self.instance: int | str = 0
+        self._instances = 0
         self.vector_instance = 0
         self._counter = 0
         self._versions = 0
@@ -83,14 +84,23 @@ class Emitter:
 
     # ---- variables -------------------------------------------------------------------------------------------------
     def bind(self, var: Var, value: Val, definition: Expr | None = None, varies: bool = False) -> None:
-        self._versions += 1
-        self.version[var.name] = self._versions
+        if value is not None and definition is None and not value.text.startswith("%"):
+            self.version[var.name] = value.text  # equal constants (iterations of unrolled loops) share what they compute
+        else:
+            self._versions += 1
+            self.version[var.name] = self._versions
         self.bindings[var.name] = value
         if definition is not None:
             self.definitions[var.name] = definition
         else:
             self.definitions.pop(var.name, None)
         (self.varying.add if varies else self.varying.discard)(var.name)
+
+    def new_instance(self, base: Val, mask: Val | None) -> None:
+        """Another vector's worth of a loop's body begins: what varies by lane is computed anew, unless its place is constant."""
+        self._instances += 1
+        constant = not base.text.startswith("%")
+        self.instance = f"{base.text}/{'' if mask is None else mask.text}" if constant else self._instances
 
     def free(self, expr: Expr) -> tuple[frozenset[str], bool]:
         """The variables in `expr`, and whether it reads memory or registers that may change."""
@@ -129,7 +139,7 @@ class Emitter:
         if reads:
             return None
         instance = self.instance if (names & self.varying) else 0
-        return (id(expr), lane_zero, instance, *(self.version.get(n, 0) for n in sorted(names)))
+        return (id(expr), lane_zero, instance, *(self.version[n] for n in sorted(names)))
 
     def remembered(self, key) -> Val | None:
         for frame in self.frames:

@@ -321,11 +321,15 @@ def _constant_mask(lanes: int, width: int) -> Val:
 
 def _instance(e: Emitter, s: For, base: Val, u: int, mask: Val | None) -> None:
     """One vector's worth of the body, at `base`."""
+    outer, outer_instance = e.vector, e.vector_instance
+    e.new_instance(base, mask)
     if mask is not None and not mask.text.startswith("%"):
-        mask = e.value(f"or {mask.type} {mask.text}, zeroinitializer", bool_, mask.lanes, e.level)
-    outer = e.vector
-    outer_instance = e.vector_instance
-    e.instance += 1
+        key = ("mask", mask.text)
+        named = e.remembered(key)
+        if named is None:
+            named = e.value(f"or {mask.type} {mask.text}, zeroinitializer", bool_, mask.lanes, e.level)
+            e.remember(key, named, None)
+        mask = named
     e.vector, e.vector_instance = VectorLoop(s.var, s.width, mask), u
     e.bind(s.var, base, varies=True)
     emit_block(e, s.body)

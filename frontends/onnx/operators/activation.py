@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ....compiler.core.dims import product
-from ....compiler.ops import elementwise as ops
+from ....compiler import ops
 from ... import array as lm
 from ...array.operands import as_array, broadcast_arrays, dtype_of
 from ...array.tracer import emit
-from ..table import operator
-from .values import axis_of, choice, legacy_broadcast
+from ..table import Refusal, operator
+from .values import axis_of, choice, known, legacy_broadcast
 
 
 def _at_least(x, low):
@@ -152,8 +152,6 @@ operator("Hardmax", 1)(_as_matrix(hardmax))
 @operator("Dropout", 12, ignored=("seed",))
 def dropout(x, ratio=None, training_mode=None):
     """The identity: of inference."""
-    from ..table import Refusal
-    from .values import known
     if training_mode is not None and known(training_mode, "training_mode").any() and (ratio is None or known(ratio, "ratio") != 0):
         raise Refusal("training_mode draws random numbers; export the model for inference")
     return x, lm.ones(x.shape, dtype=bool)

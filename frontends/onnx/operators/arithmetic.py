@@ -7,12 +7,12 @@ from functools import reduce
 import numpy as np
 
 from ....compiler.core.dtypes import float32
-from ....compiler.ops import elementwise as ops
+from ....compiler import ops
 from ... import array as lm
 from ...array.operands import broadcast_arrays, cast, dtype_of
 from ...array.tracer import emit
 from ..table import Refusal, operator
-from .values import legacy_broadcast
+from .values import axis_of, known_ints, legacy_broadcast
 
 
 def _unary(name: str, op, since: int = 1) -> None:

@@ -6,7 +6,7 @@ from math import sqrt
 
 from ....compiler.core.dims import Dim
 from ....compiler.core.dtypes import as_dtype, int64
-from ....compiler.ops.contract import Contract
+from ....compiler.ops import Contract
 from ... import array as lm
 from ...array.operands import as_array, cast, dtype_of
 from ...array.tracer import emit

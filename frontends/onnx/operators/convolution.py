@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....compiler.ops.conv import Conv
+from ....compiler.ops import Conv
 from ... import array as lm
 from ...array.tracer import emit
 from ..table import Refusal, operator

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....compiler.core.dtypes import int64
-from ....compiler.ops.gather import GatherNd, Take, TakeAlong
-from ....compiler.ops.scatter import ScatterAlong, ScatterNd
+from ....compiler.ops import GatherNd, ScatterAlong, ScatterNd, Take, TakeAlong
 from ... import array as lm
 from ...array.operands import as_array, cast
 from ...array.tracer import emit

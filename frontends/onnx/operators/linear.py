@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 from ....compiler.core.dtypes import int32
-from ....compiler.ops.contract import Contract
+from ....compiler.ops import Contract
 from ... import array as lm
 from ...array.operands import cast, dtype_of
 from ...array.tracer import emit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....compiler.core.dtypes import int64
-from ....compiler.ops.gather import Take, TakeAlong
+from ....compiler.ops import Take, TakeAlong
 from ... import array as lm
 from ...array.operands import as_array, cast, dtype_of
 from ...array.tracer import emit

@@ -6,8 +6,7 @@ import numpy as np
 
 from ....compiler.core.dims import product
 from ....compiler.core.dtypes import as_dtype, float32
-from ....compiler.ops.constant import Constant
-from ....compiler.ops.pool import Pool
+from ....compiler.ops import Constant, Pool
 from ... import array as lm
 from ...array.operands import cast, dtype_of
 from ...array.tracer import Tracer, emit

@@ -7,8 +7,7 @@ from math import prod
 import numpy as np
 
 from ....compiler.core.dtypes import int64
-from ....compiler.ops.pool import Pool
-from ....compiler.ops.scatter import ScatterNd
+from ....compiler.ops import Pool, ScatterNd
 from ... import array as lm
 from ...array.operands import as_array, cast, dtype_of
 from ...array.tracer import emit
@@ -113,7 +112,7 @@ def global_max_pool(x):
     return reduced("max", x, _spatial_axes(x))
 
 
-@operator("GlobalLpPool", 2)
+@operator("GlobalLpPool", 1)
 def global_lp_pool(x, *, p=2):
     return _root(reduced("sum", _power(x, p), _spatial_axes(x)), p)
 

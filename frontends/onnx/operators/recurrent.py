@@ -8,8 +8,7 @@ from typing import Callable, Sequence
 import numpy as np
 
 from ....compiler.core.dtypes import int64
-from ....compiler.ops.contract import Contract
-from ....compiler.ops.elementwise import Sigmoid
+from ....compiler.ops import Contract, Sigmoid
 from ... import array as lm
 from ...array.operands import as_array, cast, dtype_of
 from ...array.tracer import emit
@@ -54,11 +53,11 @@ def _layer(defaults: Sequence[str], activations, activation_alpha, activation_be
     choice(direction, ("forward", "reverse", "bidirectional"), "direction")
     directions = ("forward", "reverse") if direction == "bidirectional" else (direction,)
     names = list(activations or defaults * len(directions))
-    if len(names) != len(defaults) * len(directions):
+    if len(names) < len(defaults) * len(directions):
         raise Refusal(f"{len(names)} activations for {len(directions)} directions of {len(defaults)}")
     alphas, betas = list(activation_alpha or ()), list(activation_beta or ())
     functions = []
-    for name in names:
+    for name in names[:len(defaults) * len(directions)]:
         function, alpha, beta = _ACTIVATIONS.get(name.lower(), (None, 0, 0))
         if function is None:
             raise Refusal(f"the activation {name!r}")

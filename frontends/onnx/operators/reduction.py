@@ -6,8 +6,7 @@ import numpy as np
 
 from ....compiler.core.dims import DimExpr, product
 from ....compiler.core.dtypes import as_dtype, float32
-from ....compiler.ops.reduce import ArgReduce, Reduce
-from ....compiler.ops.sort import Sort
+from ....compiler.ops import ArgReduce, Reduce, Sort
 from ... import array as lm
 from ...array.operands import cast, dtype_of, extent
 from ...array.tracer import emit

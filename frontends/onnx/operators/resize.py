@@ -8,8 +8,7 @@ import numpy as np
 
 from ....compiler.core.dims import DimExpr
 from ....compiler.core.dtypes import float32
-from ....compiler.ops.contract import Contract
-from ....compiler.ops.gather import Take
+from ....compiler.ops import Contract, Take
 from ... import array as lm
 from ...array.operands import cast, dtype_of
 from ...array.tracer import emit
@@ -201,6 +200,11 @@ def upsample(x, scales, *, mode="nearest"):
 @operator("Upsample", 7)
 def upsample_7(x, *, scales, mode="nearest"):
     return _scaled_by(x, np.array(scales), mode)
+
+
+@operator("Upsample", 1)
+def upsample_1(x, *, height_scale, width_scale, mode="nearest"):
+    return _scaled_by(x, np.array([1.0, 1.0, height_scale, width_scale]), mode)
 
 
 def _scaled_by(x, scales: np.ndarray, mode: str):

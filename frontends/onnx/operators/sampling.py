@@ -9,8 +9,7 @@ import numpy as np
 
 from ....compiler.core.dims import product
 from ....compiler.core.dtypes import int64
-from ....compiler.ops.contract import Contract
-from ....compiler.ops.gather import GatherNd
+from ....compiler.ops import Contract, GatherNd
 from ... import array as lm
 from ...array.operands import as_array, cast, dtype_of
 from ...array.tracer import emit

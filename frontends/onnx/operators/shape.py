@@ -7,7 +7,7 @@ import numpy as np
 from ....compiler.core.dims import Dim, DimExpr, divide_exactly, is_positive, product
 from ....compiler.core.dtypes import int64
 from ....compiler.ops.op import is_nonnegative
-from ....compiler.ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose
+from ....compiler.ops import Broadcast, Concat, Pad, Reshape, Slice, Transpose
 from ... import array as lm
 from ...array.operands import broadcast_shapes, cast
 from ...array.tracer import emit, emit_traced

@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 
 from ....compiler.core.dims import Dim
-from ....compiler.ops.constant import Constant
+from ....compiler.ops import Constant
 from ... import array as lm
 from ...array.operands import broadcast_arrays
 from ...array.tracer import Tracer

@@ -1,0 +1,25 @@
+"""Who makes a convolution's border?  A Pad of its own: the planner lays the input inside it, and kernels meet no edge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..graph.builder import rebuild
+from ..graph.graph import Graph
+from ..ops.conv import Conv
+from ..ops.rearrange import Pad
+
+
+def separate_padding(graph: Graph) -> Graph:
+    """`graph` with the padding of floating-point convolutions as Pad nodes."""
+    def transform(builder, node, operands):
+        op = node.op
+        if not isinstance(op, Conv) or not node.results[0].dtype.is_float or not any(low or high for low, high in op.padding):
+            return None
+        if op.input_dilation and any(d != 1 for d in op.input_dilation):
+            return None
+        low = (0, *(p[0] for p in op.padding), 0)
+        high = (0, *(p[1] for p in op.padding), 0)
+        padded = builder.emit(Pad(low, high, 0), operands[0])
+        return builder.emit_all(replace(op, padding=((0, 0),) * len(op.padding)), padded, operands[1])
+    return rebuild(graph, transform=transform, fold=False)

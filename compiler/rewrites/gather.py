@@ -1,0 +1,77 @@
+"""Which look-ups are slices?  Those at constant places that follow each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph.builder import Builder
+from ..graph.graph import Value
+from ..ops.constant import Constant, Iota
+from ..ops.gather import DynamicSlice, DynamicUpdateSlice, Take
+from ..ops.rearrange import Broadcast, Slice
+from .constants import broadcast, splat
+from .rule import rule
+from .views import emit_if_valid, reshape, source
+
+_LONGEST = 1 << 16  # indices: longer constants are not looked through
+
+
+def _along(x: Value, axis: int, start: int, size, step: int) -> Slice:
+    """The slice of x along one axis."""
+    rank = x.type.rank
+    starts = tuple(start if i == axis else 0 for i in range(rank))
+    sizes = tuple(size if i == axis else d for i, d in enumerate(x.shape))
+    return Slice(starts, sizes, tuple(step if i == axis else 1 for i in range(rank)))
+
+
+@rule(Take)
+def take_evenly(b: Builder, op, x, indices):
+    """take(x, [2, 4, 6]) -> slice(x), take(x, 3) -> reshape(slice(x)): constant places, evenly spaced, inside x."""
+    extent = x.shape[op.axis]
+    if not isinstance(indices.op, Constant) or not 0 < indices.op.array.size <= _LONGEST or not isinstance(extent, int) or extent == 0:
+        return None
+    places = np.clip(indices.op.array.reshape(-1).astype(np.int64), 0, extent - 1)
+    step = int(places[1] - places[0]) if places.size > 1 else 1
+    if step == 0 or np.any(np.diff(places) != step):
+        return None
+    part = b.emit(_along(x, op.axis, int(places[0]), places.size, step), x)
+    return reshape(b, part, op.infer(x.type, indices.type)[0].shape)
+
+
+@rule(Take)
+def take_ramp(b: Builder, op, x, indices):
+    """take(x, iota) -> slice(x) from its beginning."""
+    if not isinstance(indices.op, Iota) or indices.type.rank != 1:
+        return None
+    return emit_if_valid(b, _along(x, op.axis, 0, indices.shape[0], 1), x)
+
+
+@rule(Take)
+def take_repeated(b: Builder, op, x, indices):
+    """take(broadcast(x), indices) -> broadcast(x), where the axis is one along which x is repeated."""
+    if not isinstance(x.op, Broadcast):
+        return None
+    inner, shift = source(x), indices.type.rank - 1
+    carried = [(d, axis) for d, axis in zip(inner.shape, x.op.axes) if axis != op.axis]
+    if any(axis == op.axis and d != 1 for d, axis in zip(inner.shape, x.op.axes)):
+        return None
+    moved = reshape(b, inner, tuple(d for d, _ in carried))
+    return broadcast(b, moved, op.infer(x.type, indices.type)[0].shape, tuple(a if a < op.axis else a + shift for _, a in carried))
+
+
+@rule(DynamicSlice)
+def slice_at_constant(b: Builder, op, x, *starts):
+    """dynamic_slice(x, constant starts) -> slice(x)."""
+    places = []
+    for start, extent, size in zip(starts, x.shape, op.sizes):
+        place = 0 if extent == size else splat(start)
+        if place is None or extent != size and not (isinstance(extent, int) and isinstance(size, int)):
+            return None
+        places.append(0 if extent == size else max(0, min(int(place), extent - size)))
+    return b.emit(Slice(tuple(places), op.sizes, (1,) * len(places)), x)
+
+
+@rule(DynamicUpdateSlice)
+def update_all(b: Builder, op, x, update, *starts):
+    """dynamic_update_slice(x, update) -> update, where it covers all of x."""
+    return update if update.shape == x.shape else None

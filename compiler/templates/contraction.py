@@ -1,0 +1,347 @@
+"""How does a matrix product or convolution become a kernel?  Register tiles over packed panels, accumulated over the whole sum.
+
+The scheme of Goto and van de Geijn (2008) as BLIS arranges it, with the sum kept in registers from beginning to end, so that the group's
+epilogue is applied to each tile once and the result is written once. A convolution is the same product: its rows are output
+pixels, its sums the window's positions and channels, and A is read where the input lies (no im2col).
+"""
+
+from __future__ import annotations
+
+from ..core.dims import Dim, nominal, product
+from ..graph.graph import Graph
+from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
+from ..kernel.ir import Buffer, Kernel, Load
+from ..lower.elements import Elements
+from ..lower.loops import SLOW, flat_index, flatten, group_symbols, reader
+from ..targets.target import Target
+from .depthwise import is_depthwise, lower_depthwise
+from .problem import Axis, Problem, find_main, make_problem
+from .tile import UNIT_FLOPS, UNITS, Tile, choose_tile, tile_rows
+
+REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones go through the stack
+PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
+
+
+def lower_contraction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+    """The kernel of a contraction group."""
+    if is_depthwise(find_main(body)):
+        return lower_depthwise(body, params, results, target, name)
+    return _Contraction(body, params, results, target).kernel(name)
+
+
+class _Contraction:
+    """One product while its kernel is being written."""
+
+    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target):
+        self.body, self.params, self.results, self.target = body, params, results, target
+        by_value = dict(zip(body.params, params))
+        self.problem = make_problem(body, by_value, results)
+        self.dtype = self.problem.node.results[0].dtype.compute
+        self.own = {v: flatten(b) for v, b in by_value.items()}
+        self.out = [flatten(b) for b in results]
+        self.block = BlockBuilder()
+        self.elements = Elements(body, self.block, {})
+        for value, buffer in by_value.items():
+            self.elements.computed[value] = reader(buffer, self.own[value])
+        self.workspace: Buffer | None = None
+        p = self.problem
+        self.tile = choose_tile(p.row_count, p.columns.extent, self.dtype, target)
+        if p.packed:
+            lanes = target.lanes(self.dtype)
+            vectors = p.packed // lanes
+            most = max(1, (target.vector_registers - vectors - 1) // vectors)
+            count = p.row_count
+            self.tile = Tile(min(most, count) if isinstance(count, int) else most, vectors, lanes)
+        self.rows = tile_rows(p, self.tile)
+        self.epilogue_cost = sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes
+                                 if n.op.is_pointwise)
+
+    def kernel(self, name: str) -> Kernel:
+        self._pack_at_run_time()
+        self._emit()
+        spaces = (self.workspace,) if self.workspace is not None else ()
+        return Kernel(name, (*self.own.values(), *self.out, *spaces), self.block.statements, tuple(group_symbols(self.body)))
+
+    # ---- operand B -----------------------------------------------------------------------------------------------------
+    def _pack_at_run_time(self) -> None:
+        """Copy B into panels first where lanes would not find their columns side by side, or rows of B lie far apart."""
+        p = self.problem
+        if p.packed:
+            return
+        bytes_of_b = nominal(p.sum_count) * nominal(p.columns.extent) * self.dtype.itemsize
+        many_rows = nominal(p.row_count) > 2 * self.tile.rows
+        self.is_direct = p.columns.b == 1 and not (bytes_of_b > PACK_BYTES and many_rows) and isinstance(p.columns.extent, int)
+        if self.is_direct:
+            return
+        width, columns = self.tile.width, p.columns.extent
+        panels = (columns + (width - 1)) // width
+        batch = product(a.extent for a in p.batch if a.b != 0)
+        self.workspace = Buffer("panels", self.dtype, (batch * panels * p.sum_count * width,), (1,), "workspace")
+        block, source = self.block, self.own[p.b]
+        with block.loop("pack", batch * panels, "parallel", max(1, (1 << 14) // (nominal(p.sum_count) * width))) as unit:
+            position = self._decode(tuple(a for a in p.batch if a.b != 0), block.let("group", floordiv(unit, panels)))
+            base: Expr = as_expr(0)
+            for axis, at in zip((a for a in p.batch if a.b != 0), position):
+                base = add(base, mul(at, as_expr(axis.b)))
+            first = block.let("first", mul(mod(unit, panels), width))
+
+            def row(offset: Expr, flat: Expr) -> None:
+                count = as_expr(width) if isinstance(columns, int) and columns % width == 0 else \
+                    block.let("count", minimum(sub(as_expr(columns), first), width))
+                start = block.let("start", add(add(base, offset), mul(first, as_expr(p.columns.b))))
+                target = block.let("target", mul(add(mul(unit, as_expr(p.sum_count)), flat), width))
+                with block.loop("lane", count, "vector", self.tile.lanes) as lane:
+                    value = cast(self.dtype, Load(source, (add(start, mul(lane, as_expr(p.columns.b))),)))
+                    block.store(self.workspace, (add(target, lane),), value)
+                if not (isinstance(columns, int) and columns % width == 0):
+                    with block.loop("rest", sub(as_expr(width), count), "serial") as rest:
+                        block.store(self.workspace, (add(add(target, count), rest),), constant(0, self.dtype))
+            self._sum_loops([a.b for a in p.sums], row)
+
+    def _sum_loops(self, strides: list[Dim], visit) -> None:
+        """Nested loops over the sums; `visit(offset along strides, flat position)`."""
+        axes = self.problem.sums or (Axis(1),)
+        strides = strides or [0]
+
+        def nest(depth: int, offset: Expr, flat: Expr) -> None:
+            if depth == len(axes):
+                visit(offset, flat)
+                return
+            with self.block.loop("k", axes[depth].extent) as k:
+                here = add(offset, mul(k, as_expr(strides[depth])))
+                nest(depth + 1, here, add(mul(flat, as_expr(axes[depth].extent)), k))
+        nest(0, as_expr(0), as_expr(0))
+
+    def _decode(self, axes: tuple[Axis, ...], flat: Expr) -> list[Expr]:
+        position: list[Expr] = []
+        for axis in reversed(axes[1:]):
+            position.insert(0, self.block.let("at", mod(flat, as_expr(axis.extent))))
+            flat = floordiv(flat, as_expr(axis.extent))
+        return [self.block.let("at", flat), *position] if axes else []
+
+    # ---- the loops around the tile ----------------------------------------------------------------------------------------
+    def _emit(self) -> None:
+        p, block, rows, tile = self.problem, self.block, self.rows, self.tile
+        panels = (p.columns.extent + (tile.width - 1)) // tile.width
+        tiles = rows.tiles * rows.line_count
+        batch = p.batch_count
+        flops = 2 * nominal(p.row_count) * nominal(p.columns.extent) * nominal(p.sum_count)
+        block_tiles = self._block_tiles(nominal(tiles))
+        row_blocks = (tiles + (block_tiles - 1)) // block_tiles
+        wanted = max(1, min(UNITS, flops * nominal(batch) // UNIT_FLOPS))
+        groups = max(1, min(nominal(panels), -(-wanted // max(1, nominal(row_blocks) * nominal(batch)))))
+        group_panels = -(-nominal(panels) // groups)
+        groups = (panels + (group_panels - 1)) // group_panels
+        units = batch * row_blocks * groups
+        kind = "parallel" if wanted > 1 and units != 1 else "serial"
+        with block.loop("unit", units, kind) as unit:
+            group = block.let("group", mod(unit, as_expr(groups)))
+            rest = floordiv(unit, as_expr(groups))
+            row_block = block.let("rows", mod(rest, as_expr(row_blocks)))
+            position = self._decode(p.batch, block.let("batch", floordiv(rest, as_expr(row_blocks))))
+            first_panel = block.let("first_panel", mul(group, group_panels))
+            panel_count = self._part(first_panel, group_panels, panels, groups)
+            first_tile = block.let("first_tile", mul(row_block, block_tiles))
+            tile_count = self._part(first_tile, block_tiles, tiles, row_blocks)
+            self.elements.enter()
+            with block.loop("panel", panel_count) as step:
+                panel = block.let("panel_number", add(first_panel, step))
+                self.elements.enter()
+                with block.loop("tile", tile_count) as number:
+                    self.elements.enter()
+                    self._one_tile(position, block.let("tile_number", add(first_tile, number)), panel)
+                    self.elements.leave()
+                self.elements.leave()
+            self.elements.leave()
+
+    def _part(self, first: Expr, size: int, total: Dim, parts: Dim) -> Expr:
+        if isinstance(total, int) and total % size == 0 or parts == 1:
+            return as_expr(size) if parts != 1 else as_expr(total)
+        return self.block.let("count", minimum(sub(as_expr(total), first), size))
+
+    def _block_tiles(self, tiles: int) -> int:
+        """Tiles whose rows of A stay in half of the L2 cache while the panels pass by."""
+        p = self.problem
+        row_bytes = max(1, nominal(p.sum_count) * self.dtype.itemsize)
+        return max(1, min(tiles, self.target.l2_bytes // 2 // (row_bytes * self.tile.rows)))
+
+    def _one_tile(self, batch: list[Expr], number: Expr, panel: Expr) -> None:
+        rows, block = self.rows, self.block
+        tiles = as_expr(rows.tiles)
+        line = self._decode(rows.lines, block.let("line", floordiv(number, tiles))) if rows.lines else []
+        within = block.let("within", mod(number, tiles)) if rows.lines else number
+        if rows.is_static:
+            if not rows.larger:
+                self._columns(batch, line, mul(within, rows.size), rows.size, panel, None)
+                return
+            larger = compare("lt", within, as_expr(rows.larger))
+            self._either(larger, lambda: self._columns(batch, line, mul(within, rows.size + 1), rows.size + 1, panel, None),
+                         lambda: self._columns(batch, line, add(mul(within, rows.size), rows.larger), rows.size, panel, None))
+            return
+        start = block.let("row", mul(within, rows.size))
+        left = block.let("left", sub(as_expr(rows.extent), start))
+        sizes = sorted({1, 2, 4, 8, rows.size} & set(range(1, rows.size + 1)) | {rows.size})
+        low = 0
+        for size in sizes:  # the smallest tile that holds the rows that are left
+            condition = compare("gt", left, as_expr(low)) if size == rows.size else \
+                self._between(left, low, size)
+            with block.when(condition):
+                self.elements.enter()
+                self._columns(batch, line, start, size, panel, None if size == 1 else left)
+                self.elements.leave()
+            low = size
+
+    def _between(self, value: Expr, low: int, high: int) -> Expr:
+        from ..kernel.builder import both
+        return both(compare("gt", value, as_expr(low)), compare("le", value, as_expr(high)))
+
+    def _either(self, condition: Expr, yes, no) -> None:
+        for flag, action in ((condition, yes), (self._negate(condition), no)):
+            with self.block.when(flag):
+                self.elements.enter()
+                action()
+                self.elements.leave()
+
+    def _negate(self, condition: Expr) -> Expr:
+        opposite = {"lt": "ge", "ge": "lt", "eq": "ne", "ne": "eq"}
+        return compare(opposite[condition.op], condition.x, condition.y)
+
+    def _columns(self, batch, line, start: Expr, size: int, panel: Expr, left: Expr | None) -> None:
+        extent, width = self.problem.columns.extent, self.tile.width
+        if not isinstance(extent, int):
+            self._tile(batch, line, start, size, panel, width, left, minimum(sub(as_expr(extent), mul(panel, width)), width))
+            return
+        whole, rest = divmod(extent, width)
+        if not rest:
+            self._tile(batch, line, start, size, panel, width, left)
+        elif not whole:
+            self._tile(batch, line, start, size, panel, rest, left)
+        else:
+            self._either(compare("lt", panel, as_expr(whole)), lambda: self._tile(batch, line, start, size, panel, width, left),
+                         lambda: self._tile(batch, line, start, size, panel, rest, left))
+
+    # ---- the tile ----------------------------------------------------------------------------------------------------------
+    def _tile(self, batch, line, start: Expr, size: int, panel: Expr, columns: int, left: Expr | None, valid: Expr | None = None) -> None:
+        """`size` rows from `start` (of which `left` exist, where that is not all) by `columns` columns of a panel (`valid` of them)."""
+        p, block, lanes = self.problem, self.block, self.tile.lanes
+        padded = -(-columns // lanes) * lanes
+        packed = bool(p.packed) or self.workspace is not None
+        row_offset = self._row_offsets(batch, line, start, size, left)
+        acc = block.alloc("acc", self.dtype, (size, padded), "register")
+        reach = padded if packed else columns
+        with block.loop("i", size, "unroll") as i:
+            with block.loop("l", padded, "vector", lanes) as lane:
+                block.store(acc, (i, lane), constant(0, self.dtype))
+        b_base = self._b_base(batch, panel)
+        a, b = self.own[p.a], self.workspace if self.workspace is not None else self.own[p.b]
+
+        def step(a_offset: Expr, b_offset: Expr) -> None:
+            for r in range(size):
+                left_factor = cast(self.dtype, load(a, (add(row_offset[r][0], add(a_offset, row_offset[r][1])),)))
+                with block.loop("l", reach, "vector", lanes) as lane:
+                    right_factor = cast(self.dtype, load(b, (add(add(b_base, b_offset), lane),)))
+                    block.accumulate(acc, (r, lane), "add", binary("mul", left_factor, right_factor))
+        self._both_sums(packed, step)
+        self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
+
+    def _both_sums(self, packed: bool, step) -> None:
+        """Loops over the sums with A's and B's offsets."""
+        axes = self.problem.sums or (Axis(1),)
+        width = self.tile.width
+
+        def nest(depth: int, a: Expr, b: Expr) -> None:
+            if depth == len(axes):
+                step(self.block.let("ka", a), self.block.let("kb", mul(b, width) if packed else b))
+                return
+            axis = axes[depth]
+            with self.block.loop("k", axis.extent) as k:
+                nest(depth + 1, add(a, mul(k, as_expr(axis.a))),
+                     add(mul(b, as_expr(axis.extent)), k) if packed else add(b, mul(k, as_expr(axis.b))))
+        nest(0, as_expr(0), as_expr(0))
+
+    def _b_base(self, batch: list[Expr], panel: Expr) -> Expr:
+        p, width = self.problem, self.tile.width
+        if not p.packed and self.workspace is None:
+            base = mul(panel, width)
+            for axis, at in zip(p.batch, batch):
+                base = add(base, mul(at, as_expr(axis.b)))
+            return self.block.let("b", base)
+        flat: Expr = as_expr(0)
+        for axis, at in zip(p.batch, batch):
+            if p.packed or axis.b != 0:
+                flat = add(mul(flat, as_expr(axis.extent)), at)
+        panels = (p.columns.extent + (width - 1)) // width
+        return self.block.let("b", mul(add(mul(flat, as_expr(panels)), panel), as_expr(p.sum_count * width)))
+
+    def _row_offsets(self, batch, line, start: Expr, size: int, left: Expr | None) -> list[tuple[Expr, int | Expr]]:
+        """For each row of the tile: (a base, a further offset). Rows along one axis share the base and differ by a constant."""
+        p, rows, block = self.problem, self.rows, self.block
+        base: Expr = as_expr(0)
+        for axis, at in zip((*p.batch, *rows.lines), (*batch, *line)):
+            base = add(base, mul(at, as_expr(axis.a)))
+        if len(rows.inner) == 1 and left is None:
+            stride = rows.inner[0].a
+            base = block.let("a", add(base, mul(start, as_expr(stride))))
+            return [(base, mul(as_expr(r), as_expr(stride))) for r in range(size)]
+        base = block.let("a", base)
+        offsets = []
+        for r in range(size):
+            row = add(start, r)
+            if left is not None and r:
+                row = block.let("row", minimum(row, sub(as_expr(rows.extent), 1)))
+            offset = base
+            for axis, at in zip(rows.inner, self._decode(rows.inner, row)):
+                offset = add(offset, mul(at, as_expr(axis.a)))
+            offsets.append((block.let("a", offset), as_expr(0)))
+        return offsets
+
+    # ---- what happens to a finished tile --------------------------------------------------------------------------------------
+    def _epilogue(self, batch, line, start: Expr, size: int, panel: Expr, columns: int, left, valid, acc: Buffer) -> None:
+        block, lanes = self.block, self.tile.lanes
+        first = block.let("column", mul(panel, self.tile.width))
+        if self.epilogue_cost <= REGISTER_EPILOGUE and valid is None:
+            for r in range(size):
+                def row() -> None:
+                    position = self._row_position(batch, line, add(start, r))
+                    with block.loop("l", columns, "vector", lanes) as lane:
+                        self.elements.enter()
+                        self._store(position, add(first, lane), load(acc, (r, lane)))
+                        self.elements.leave()
+                if left is not None and r:
+                    with block.when(compare("gt", left, as_expr(r))):
+                        self.elements.enter()
+                        row()
+                        self.elements.leave()
+                else:
+                    row()
+            return
+        padded = acc.shape[1]
+        tile = block.alloc("tile", self.dtype, (size, padded), "stack")
+        for r in range(size):
+            with block.loop("l", padded, "vector", lanes) as lane:
+                block.store(tile, (r, lane), load(acc, (r, lane)))
+        count = as_expr(size) if left is None else minimum(left, size)
+        with block.loop("r", count) as r:
+            self.elements.enter()
+            position = self._row_position(batch, line, add(start, r))
+            with block.loop("l", as_expr(columns) if valid is None else valid, "vector", lanes) as lane:
+                self.elements.enter()
+                self._store(position, add(first, lane), load(tile, (r, lane)))
+                self.elements.leave()
+            self.elements.leave()
+
+    def _row_position(self, batch, line, row: Expr) -> list[tuple[Axis, Expr]]:
+        inner = [self.block.let("row", row)] if len(self.rows.inner) == 1 else self._decode(self.rows.inner, self.block.let("row", row))
+        return [*zip(self.problem.batch, batch), *zip(self.rows.lines, line), *zip(self.rows.inner, inner)]
+
+    def _store(self, position: list[tuple[Axis, Expr]], column: Expr, value: Expr) -> None:
+        node = self.problem.node
+        index: list[Expr] = [as_expr(0)] * node.results[0].type.rank
+        for axis, at in (*position, (self.problem.columns, column)):
+            if axis.dim is not None:
+                index[axis.dim] = add(index[axis.dim], mul(at, as_expr(axis.scale)))
+        made = self.block.let("sum", value)
+        self.elements.computed[node.results[0]] = lambda _: made
+        for result, buffer, own in zip(self.body.results, self.results, self.out):
+            expr = self.elements.at(result, tuple(index))
+            self.block.store(own, (flat_index(buffer, index),), expr)

@@ -1,0 +1,80 @@
+"""Which register tile does a product use, and how is its work cut?  From the machine's table and the problem's extents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.dims import Dim, nominal, product
+from ..core.dtypes import DType
+from ..targets.target import Target
+from .problem import Axis, Problem
+
+LEAST_LINE = 10  # rows of a tile that lies within one line of the result; shorter lines are flattened
+UNIT_FLOPS = 1 << 18  # work that makes a unit worth handing to another thread
+UNITS = 16  # units of work that a product is cut into, where it is large enough: enough to balance threads
+
+
+@dataclass(frozen=True)
+class Tile:
+    """`rows` x `width` columns of accumulators (`vectors` of `lanes`)."""
+
+    rows: int
+    vectors: int
+    lanes: int
+
+    @property
+    def width(self) -> int:
+        return self.vectors * self.lanes
+
+
+def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target) -> Tile:
+    """The tile for a product of this many rows and columns: accumulators, held vectors and one broadcast fill the registers.
+
+    Few rows take wide tiles, so that weights stream in long runs and several sums are in flight.
+    """
+    lanes = target.lanes(dtype)
+    count = nominal(rows)
+    registers = target.vector_registers
+    if isinstance(rows, int) and count <= 2:
+        vectors = registers // 4
+    elif isinstance(rows, int) and count <= registers // 5:
+        vectors = 4
+    else:
+        vectors = target.tile_vectors
+    vectors = max(1, min(vectors, -(-nominal(columns) // lanes)))
+    most = max(1, (registers - vectors - 1) // vectors)
+    return Tile(min(most, max(1, count)) if isinstance(rows, int) else min(most, target.tile_rows), vectors, lanes)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How the rows are tiled: `lines` (axes that are decoded once a tile) of `inner` positions each, or flattened.
+
+    Every line has `tiles` tiles, the first `larger` of `size` + 1 rows, the others of `size`: none much smaller than the rest.
+    For a symbolic extent `size` is the tile's rows and the last tile is shorter.
+    """
+
+    lines: tuple[Axis, ...]
+    inner: tuple[Axis, ...]
+    extent: Dim
+    tiles: Dim
+    size: int
+    larger: int
+    is_static: bool
+
+    @property
+    def line_count(self) -> Dim:
+        return product(a.extent for a in self.lines)
+
+
+def tile_rows(problem: Problem, tile: Tile) -> Rows:
+    axes = problem.rows or (Axis(1),)
+    last = axes[-1].extent
+    if len(axes) > 1 and isinstance(last, int) and -(-last // -(-last // tile.rows)) >= min(LEAST_LINE, tile.rows):
+        lines, inner, extent = axes[:-1], axes[-1:], last
+    else:
+        lines, inner, extent = (), axes, product(a.extent for a in axes)
+    if not isinstance(extent, int):
+        return Rows(lines, inner, extent, (extent + (tile.rows - 1)) // tile.rows, tile.rows, 0, False)
+    tiles = -(-extent // tile.rows)
+    return Rows(lines, inner, extent, tiles, extent // tiles, extent % tiles, True)
