@@ -13,7 +13,7 @@ _RECIPES = {
     "exp": exponential.exp, "exp2": exponential.exp2, "expm1": exponential.expm1, "sigmoid": exponential.sigmoid,
     "tanh": exponential.tanh, "sinh": exponential.sinh, "cosh": exponential.cosh,
     "log": logarithm.log, "log2": logarithm.log2, "log1p": logarithm.log1p,
-    "erf": error_function.erf,
+    "erf": error_function.erf, "erfc": error_function.erfc,
 }
 
 EXPANDED = frozenset(_RECIPES)

@@ -36,7 +36,7 @@ def _exp_of_reduced(r: Number) -> Number:
     return fma(r, fma(r, polynomial(r, EXPM1[r.dtype]), 1.0), 1.0)
 
 
-def _scale(p: Number, bits: Number) -> Number:
+def scale_by_power(p: Number, bits: Number) -> Number:
     """p * 2^n for p near 1 and any n at which the result is finite or just beyond; bits hold n + 2 bias.
 
     Two factors of about 2^(n/2) reach over the whole range, denormal numbers included, and round once.
@@ -55,7 +55,7 @@ RANGE = {float32: (-104.0, 89.0), float64: (-746.0, 710.0)}
 def exp(x: Number) -> Number:
     low, high = RANGE[x.dtype]
     r, bits = _reduce(x.maximum(low).minimum(high), offset=2 * x.format.bias)
-    return _scale(_exp_of_reduced(r), bits)
+    return scale_by_power(_exp_of_reduced(r), bits)
 
 
 # (2^r - 1) / r on |r| <= 1/2
@@ -68,13 +68,27 @@ EXP2 = {
 }
 
 
+def exp_with_error(x: Number, x_low: Number) -> tuple[Number, Number, Number]:
+    """e^(x + x_low) = (p + p_low) 2^n for x within the range of `exp` and a small x_low; bits hold n + 2 bias."""
+    high, low = LN2[x.dtype]
+    shifter = x.format.magic + 2 * x.format.bias
+    shifted = fma(x, LOG2E, shifter)
+    n = shifted - shifter
+    first = fma(n, -high, x)
+    r = fma(n, -low, first)
+    r_low = fma(n, -low, first - r) + x_low
+    rest = fma(r * r, polynomial(r, EXPM1[x.dtype]), r_low + r * r_low) # e^r_low times 1 + r
+    p = 1.0 + (r + rest)
+    return p, (1.0 - p) + r + rest, shifted.bits()
+
+
 def exp2(x: Number) -> Number:
     f = x.format
     x = x.maximum(-f.bias - f.digits - 2.0).minimum(f.bias + 2.0)
     shifter = f.magic + 2 * f.bias
     shifted = x + shifter
     r = x - (shifted - shifter)
-    return _scale(fma(r, polynomial(r, EXP2[x.dtype]), 1.0), shifted.bits())
+    return scale_by_power(fma(r, polynomial(r, EXP2[x.dtype]), 1.0), shifted.bits())
 
 
 def expm1(x: Number) -> Number:
@@ -123,14 +137,14 @@ def cosh(x: Number) -> Number:
 def _half_exp(a: Number) -> Number:
     """e^a / 2 for a >= 0; finite wherever sinh and cosh are."""
     r, bits = _reduce(a.minimum(RANGE[a.dtype][1] + 1.0), offset=2 * a.format.bias - 1)
-    return _scale(_exp_of_reduced(r), bits)
+    return scale_by_power(_exp_of_reduced(r), bits)
 
 
 def sigmoid(x: Number) -> Number:
     """1 / (1 + e^-x); with e^-|x| nothing overflows and small results keep their digits."""
     low, _ = RANGE[x.dtype]
     r, bits = _reduce((-x.abs()).maximum(low), offset=2 * x.format.bias)
-    e = _scale(_exp_of_reduced(r), bits)
+    e = scale_by_power(_exp_of_reduced(r), bits)
     part = e / (e + 1.0)
     whole = (x >= 0.0).select(1.0, e)
     return fma(-whole, part, whole)  # whole / (1 + e), but the error of the quotient counts for less
