@@ -260,6 +260,7 @@ class _Fusion:
                     continue
                 env[operand] = builder.parameter(operand.type, f"x{len(outer)}")
                 outer.append(operand)
+            builder.location = node.location
             results = builder.emit_all(node.op, *(env[o] for o in node.operands))
             env.update(zip(node.results, results))
         needed = [r for n in nodes for r in n.results
