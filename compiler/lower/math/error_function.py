@@ -9,10 +9,13 @@ from .number import Number, fma, polynomial
 # -log(1 - erf(a)) / a - 1 on 0 <= a <= 3.95, beyond which erf rounds to 1 in f32; the error counts relative to erf(a)
 LOG_ERFC = (0.12837916612625122, 0.636619508266449, 0.10277694463729858, -0.019150275737047195, -0.0001649842015467584,
             0.0016712278593331575, -0.0006349801551550627, 0.00011820877261925489, -9.316769137512892e-06)
-# erf(x) / x - 1 as a polynomial of x^2 on |x| <= 0.85
-ERF = (0.1283791670955126, -0.3761263890318387, 0.11283791670958677, -0.026866170645632875, 0.005223977629316304,
-       -0.0008548327196528165, 0.00012055337290242192, -1.4925691293985057e-05, 1.6461357506589816e-06,
-       -1.6335906836660593e-07, 1.438433983356697e-08, -9.304014926011957e-10)
+# erf(x) / x - 1 as a polynomial of x^2 on |x| <= 0.5 and 0.85
+ERF = {
+    float32: (0.12837916612625122, -0.3761259913444519, 0.11282619833946228, -0.026744604110717773, 0.004693878348916769),
+    float64: (0.1283791670955126, -0.3761263890318387, 0.11283791670958677, -0.026866170645632875, 0.005223977629316304,
+              -0.0008548327196528165, 0.00012055337290242192, -1.4925691293985057e-05, 1.6461357506589816e-06,
+              -1.6335906836660593e-07, 1.438433983356697e-08, -9.304014926011957e-10),
+}
 # (1 + 2 a) e^(a^2) erfc(a) as a polynomial of t = (a - CENTER) / (a + CENTER), from a = 0 to where erfc underflows
 # (Shepherd and Laframboise, Chebyshev approximation of (1 + 2x) exp(x^2) erfc x, 1981); the constant term in two parts
 CENTER = {float32: 3.0, float64: 3.75}
@@ -40,14 +43,16 @@ def erf(x: Number) -> Number:
         return minus_expm1(fma(-a, polynomial(a, LOG_ERFC), -a)).with_sign_of(x)
     a = x.abs()
     large = 1.0 - _erfc_of_positive(a.minimum(6.0))
-    small = fma(x, polynomial(x * x, ERF), x)
+    small = fma(x, polynomial(x * x, ERF[x.dtype]), x)
     return (a < 0.85).select(small, large.with_sign_of(x))
 
 
 def erfc(x: Number) -> Number:
     a = x.abs()
-    result = _erfc_of_positive(a.minimum(UNDERFLOW[x.dtype]))
-    return (x < 0.0).select(2.0 - result, result)
+    large = _erfc_of_positive(a.minimum(UNDERFLOW[x.dtype]))
+    large = (x < 0.0).select(2.0 - large, large)
+    small = 1.0 - fma(x, polynomial(x * x, ERF[x.dtype]), x)
+    return (a < 0.5).select(small, large)
 
 
 def _erfc_of_positive(a: Number) -> Number:

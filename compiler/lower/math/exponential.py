@@ -74,12 +74,12 @@ def exp_with_error(x: Number, x_low: Number) -> tuple[Number, Number, Number]:
     shifter = x.format.magic + 2 * x.format.bias
     shifted = fma(x, LOG2E, shifter)
     n = shifted - shifter
-    first = fma(n, -high, x)
-    r = fma(n, -low, first)
-    r_low = fma(n, -low, first - r) + x_low
-    rest = fma(r * r, polynomial(r, EXPM1[x.dtype]), r_low + r * r_low) # e^r_low times 1 + r
+    first, second = fma(n, -high, x), fma(n, -low, x_low)
+    r = first + second
+    r_low = (first - r) + second
+    rest = fma(r * r, polynomial(r, EXPM1[x.dtype]), fma(r, r_low, r_low))
     p = 1.0 + (r + rest)
-    return p, (1.0 - p) + r + rest, shifted.bits()
+    return p, ((1.0 - p) + r) + rest, shifted.bits()
 
 
 def exp2(x: Number) -> Number:
