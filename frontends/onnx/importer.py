@@ -17,7 +17,8 @@ from ...compiler.core.errors import FormatError, LaminaError, TraceError, Unsupp
 from ...compiler.core.location import Location
 from ...compiler.core.types import TensorType
 from ...compiler.graph.graph import Graph
-from ..array.tracer import Tracer, current_trace, located, tracing
+from ...compiler.ops import Constant
+from ..array.tracer import UNIFORM_LIMIT, Tracer, current_trace, located, tracing
 from .functions import called_function
 from .model import Model, domain_name, dtype_of_code, read_model
 from .operators.values import is_narrow
@@ -25,7 +26,7 @@ from .signature import InputDims
 from .symbolic import SymbolicArray, compute, materialize
 from .table import Context, Problem, Refusal, Sequenced, find
 
-SMALL = 64  # bytes up to which an initializer stays a NumPy array whatever it is
+SMALL = 4096  # bytes up to which an initializer of integers stays a NumPy array
 
 
 def load(source, dims: Mapping[str, Any] | None = None, inputs: Mapping[str, Any] | None = None) -> Graph:
@@ -73,7 +74,9 @@ class Importer:
         proto = self.model.proto.graph
         with tracing(proto.name or "main", f"the model {proto.name!r}") as trace:
             frame = Frame(ChainMap(), self.model.opsets, {})
-            self._initializers(proto, frame)
+            for name, array in self.model.initializers():
+                frame.scope[name] = self.constant(array, name)
+            self._refuse_sparse(proto, frame)
             for value in proto.input:
                 if value.name not in frame.scope:
                     frame.scope[value.name] = self._input(trace, value)
@@ -108,16 +111,15 @@ class Importer:
             shape = self.dims.of_input(value.name, value.type.tensor_type.shape.dim)
         return trace.parameter(TensorType(shape, dtype), value.name)
 
-    def _initializers(self, graph, frame: Frame) -> None:
-        for tensor in graph.initializer:
-            frame.scope[tensor.name] = self.constant(self.model.tensor(tensor), tensor.name)
+    def _refuse_sparse(self, graph, frame: Frame) -> None:
         for sparse in graph.sparse_initializer:
             frame.scope[sparse.values.name] = self._problem("sparse initializer", "", 0, sparse.values.name, "it is sparse")
 
     def constant(self, array: np.ndarray, name: str):
-        """A known array: floats become a constant that is labelled with the model's name, small and integer ones stay
-        NumPy arrays, which are computed with at once."""
-        if is_narrow(array) or array.nbytes <= SMALL or (array.dtype.kind in "iub" and array.nbytes <= 64 * SMALL):
+        """A known array. Floats become a constant that is labelled with the model's name; scalars, and integers unless
+        they are many, stay NumPy arrays, which are computed with at once. So do arrays of one repeated value."""
+        is_float = array.dtype.kind not in "iub"
+        if is_narrow(array) or array.nbytes <= (0 if is_float and array.ndim else SMALL) or is_uniform(array):
             return array
         trace = current_trace()
         return Tracer(trace, trace.builder.constant(array, name))
@@ -178,6 +180,7 @@ class Importer:
             if function is not None:
                 return self._function(function, name, inputs, attributes, len(node.output), frame)
             if any(isinstance(i, SymbolicArray) for i in inputs):
+                inputs = [numbers_of(i) for i in inputs]
                 known = all(isinstance(i, (SymbolicArray, np.ndarray)) or i is None for i in inputs)
                 results = compute(node.op_type, inputs, attributes, len(node.output)) if known and not domain else None
                 if results is not None:
@@ -234,7 +237,9 @@ class Importer:
         around it are captured by name."""
         def run(*arguments):
             inner = replace(frame, scope=frame.scope.new_child(), prefix=prefix + "/")
-            self._initializers(graph, inner)
+            for tensor in graph.initializer:
+                inner.scope[tensor.name] = self.constant(self.model.tensor(tensor), tensor.name)
+            self._refuse_sparse(graph, inner)
             inner.scope.update(zip((v.name for v in graph.input), arguments))
             results = self._nodes(graph, inner)
             if any(r is MISSING for r in results):
@@ -260,6 +265,19 @@ class Importer:
         table = "\n".join("  " + "  ".join([*(c.ljust(w) for c, w in zip(r, widths)), r[3]]) for r in rows)
         raise UnsupportedError(f"{self.model.source}: {len(self.problems)} nodes can't be imported\n{table}",
                                problems=tuple(self.problems))
+
+
+def is_uniform(array: np.ndarray) -> bool:
+    """Whether a larger array repeats one value: as a broadcast scalar it takes no memory."""
+    if array.nbytes <= UNIFORM_LIMIT:
+        return False
+    flat = array.reshape(-1)
+    return bool(flat[0] == flat[-1] == flat[flat.size // 2]) and bool((flat == flat[0]).all())
+
+
+def numbers_of(value):
+    """The array of a value that is a constant of the graph, else the value itself."""
+    return value.value.op.array if isinstance(value, Tracer) and isinstance(value.value.op, Constant) else value
 
 
 def describe(value) -> str:

@@ -10,12 +10,13 @@ import os
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Iterator, Mapping
 
 import numpy as np
 
 from ...compiler.core.dtypes import DType, as_dtype
 from ...compiler.core.errors import DTypeError, FormatError, UnsupportedError
+from .wire import Malformed, split_weights
 
 #: What a file that is no ONNX model often is instead, by its first bytes.
 _OTHER_FORMATS = (
@@ -29,17 +30,26 @@ _OTHER_FORMATS = (
 
 @dataclass(frozen=True)
 class Model:
-    """A parsed model: its `proto`, the name for messages (`source`) and the `folder` that external data may lie in."""
+    """A parsed model: its `proto`, the name for messages (`source`) and the `folder` that external data may lie in.
+
+    `weights` holds the bytes of large initializers, by position: they stay in the file, memory-mapped.
+    """
 
     proto: Any
     source: str
     folder: Path | None = None
+    weights: Mapping[int, np.ndarray] = field(default_factory=dict)
     mapped: dict[Path, np.ndarray] = field(default_factory=dict)
 
     @property
     def opsets(self) -> dict[str, int]:
         """The version of each operator domain that the model imports; the ONNX domain is ""."""
         return {domain_name(o.domain): o.version for o in self.proto.opset_import}
+
+    def initializers(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The name and the array of every initializer of the main graph."""
+        for position, tensor in enumerate(self.proto.graph.initializer):
+            yield tensor.name, read_tensor(self, tensor, self.weights.get(position))
 
     def tensor(self, proto) -> np.ndarray:
         """The array that a TensorProto holds: a view of its bytes where they are raw, memory-mapped where external."""
@@ -57,27 +67,37 @@ def read_model(source) -> Model:
     if isinstance(source, onnx.ModelProto):
         return _checked(Model(source, "the ModelProto"))
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _checked(Model(_parse(bytes(source), "the bytes given"), "the bytes given"))
+        return _parsed(np.frombuffer(source, np.uint8), "the bytes given", None)
     path = Path(os.fspath(source))
     if not path.is_file():
         raise FormatError(f"{path} is {'a folder' if path.is_dir() else 'not there'}: an ONNX file was expected")
-    return _checked(Model(_parse(path.read_bytes(), str(path)), str(path), path.resolve().parent))
+    return _parsed(map_file(path), str(path), path.parent.resolve())
 
 
-def _parse(data: bytes, source: str):
+def map_file(path: Path) -> np.ndarray:
+    """The bytes of a file, memory-mapped."""
+    return np.memmap(path, mode="r", dtype=np.uint8) if path.stat().st_size else np.empty(0, np.uint8)
+
+
+def _parsed(data: np.ndarray, source: str, folder: Path | None) -> Model:
     import onnx
     from google.protobuf.message import DecodeError
+    head = data[:64].tobytes()
     for magic, what in _OTHER_FORMATS:
-        if data.startswith(magic):
+        if head.startswith(magic):
             raise FormatError(f"{source} is not an ONNX model: it is {what}")
-    if not data:
+    if not head:
         raise FormatError(f"{source} is empty: an ONNX model was expected")
+    try:
+        text, weights = split_weights(data)
+    except Malformed:
+        text, weights = data.tobytes(), {}
     proto = onnx.ModelProto()
     try:
-        proto.ParseFromString(data)
+        proto.ParseFromString(text)
     except (DecodeError, RuntimeError) as error:
-        raise FormatError(f"{source} ({len(data)} bytes) is not an ONNX model, or is truncated: {error}") from None
-    return proto
+        raise FormatError(f"{source} ({data.size} bytes) is not an ONNX model, or is truncated: {error}") from None
+    return _checked(Model(proto, source, folder, weights))
 
 
 def _checked(model: Model) -> Model:
@@ -110,8 +130,11 @@ def dtype_of_code(code: int) -> DType:
         raise UnsupportedError(error.message) from None
 
 
-def read_tensor(model: Model, proto) -> np.ndarray:
-    """The array of a TensorProto. Its shape must agree with the bytes that are there, checked before anything is allocated."""
+def read_tensor(model: Model, proto, raw=None) -> np.ndarray:
+    """The array of a TensorProto, whose bytes are `raw` where they were left in the file.
+
+    Its shape must agree with the bytes that are there, which is checked before anything is allocated.
+    """
     from onnx import TensorProto, helper, numpy_helper
     name, shape = proto.name or "a tensor without a name", tuple(proto.dims)
     if any(d < 0 for d in shape):
@@ -122,17 +145,20 @@ def read_tensor(model: Model, proto) -> np.ndarray:
     kind = TensorProto.DataType.Name(proto.data_type)
     per_byte = 4 if kind.endswith("INT2") else 2 if kind.endswith("INT4") or kind.startswith("FLOAT4") else 1
     nbytes = -(-count // per_byte) * dtype.itemsize
-    if proto.data_location == TensorProto.EXTERNAL:
+    if raw is None and proto.data_location == TensorProto.EXTERNAL:
         raw = _external(model, proto, name, nbytes)
-    elif proto.HasField("raw_data"):
+    elif raw is None and proto.HasField("raw_data"):
         raw = proto.raw_data
-    else:
+    elif raw is None:
         stored = getattr(proto, helper.tensor_dtype_to_field(proto.data_type))
         _require_size(model, name, shape, len(stored), -(-count // per_byte), "values")
         return _decoded(numpy_helper.to_array, proto, name, model)
     _require_size(model, name, shape, len(raw), nbytes, "bytes")
     if per_byte == 1:
-        return np.frombuffer(raw, dtype=dtype).reshape(shape)
+        array = np.frombuffer(raw, dtype=dtype)
+        if not array.flags.aligned:  # copied as bytes: NumPy copies misaligned elements one by one
+            array = np.frombuffer(raw, np.uint8).copy().view(dtype)
+        return array.reshape(shape)
     packed = TensorProto(name=proto.name, data_type=proto.data_type, dims=shape, raw_data=bytes(raw))
     return _decoded(numpy_helper.to_array, packed, name, model)
 
@@ -163,7 +189,7 @@ def _external(model: Model, proto, name: str, nbytes: int) -> np.ndarray:
     if nbytes == 0:
         return np.empty(0, np.uint8)
     if path not in model.mapped:
-        model.mapped[path] = np.memmap(path, mode="r", dtype=np.uint8) if path.stat().st_size else np.empty(0, np.uint8)
+        model.mapped[path] = map_file(path)
     data = model.mapped[path]
     if offset + length > data.size:
         raise FormatError(f"{model.source}: {name!r} ends at byte {offset + length} of {path.name}, which has {data.size}",

@@ -110,10 +110,8 @@ def cumulative_product(x, axis, *, exclusive=0, reverse=0):
 
 
 def _cumulative(kind, x, axis, exclusive, reverse):
-    from ....compiler.ops.reduce import Cumulative
-    from .values import axis_of, known_ints
     (axis,) = known_ints(axis, "axis")
-    return emit(Cumulative(kind, axis_of(axis, x), bool(reverse), bool(exclusive)), x)
+    return emit(ops.Cumulative(kind, axis_of(axis, x), bool(reverse), bool(exclusive)), x)
 
 
 @operator("Det", 11)
