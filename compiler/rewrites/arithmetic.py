@@ -189,6 +189,21 @@ def divide_integers_by_one(b: Builder, op, x, y):
     return x if isinstance(op, FloorDiv) else filled(b, x.type, 0)
 
 
+@rule(Mul, Div)
+def gather_factors(b: Builder, op, x, c2):
+    """(x / c1) * c2 -> x * (c2 / c1), (x * c1) / c2 -> x * (c1 / c2), (x / c1) / c2 -> x / (c1 * c2) for floats, up to rounding."""
+    if not x.dtype.is_float or not is_constant(c2) or not isinstance(x.op, (Mul, Div)) or isinstance(op, Mul) and isinstance(x.op, Mul):
+        return None
+    inner, c1 = x.node.operands
+    if not is_constant(c1):
+        return None
+    if isinstance(op, Div) and isinstance(x.op, Div):
+        c, joined = b.emit(Mul(), c1, c2), Div()
+    else:
+        c, joined = (b.emit(Div(), c2, c1) if isinstance(op, Mul) else b.emit(Div(), c1, c2)), Mul()
+    return b.emit(joined, inner, c) if is_constant(c) and _is_ordinary(c) else None
+
+
 # ---- powers ----------------------------------------------------------------------------------------------------------
 @rule(Pow)
 def power(b: Builder, op, x, y):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.dims import Dim
+from ..core.dtypes import DType
 from ..core.types import TensorType
 from ..graph.builder import Builder
 from ..graph.graph import Value
@@ -44,6 +46,11 @@ def is_filled_with(x: Value, number) -> bool:
     """Whether every element of x equals `number` (zeros of both signs are equal)."""
     value = splat(x)
     return value is not None and bool(value == number)
+
+
+def is_count(number: Dim, dtype: DType) -> bool:
+    """Whether `number` is a positive constant that is exactly a value of `dtype`."""
+    return isinstance(number, int) and number > 0 and int(np.asarray(number).astype(dtype.numpy)) == number
 
 
 def filled(builder: Builder, type: TensorType, number) -> Value:

@@ -9,7 +9,7 @@ from ..ops.contract import Contract
 from ..ops.elementwise import Mul
 from ..ops.rearrange import Broadcast, Transpose
 from ..ops.reduce import Reduce
-from .constants import broadcast, filled
+from .constants import broadcast, filled, is_count
 from .order import inverse
 from .rule import rule, used_once
 from .views import is_unit_reshape, reshape, source, without_units
@@ -66,11 +66,8 @@ def _contract_with_rest(b: Builder, terms: list[str], operands: list[Value], old
     left, right, result = terms[0], terms[1], old[2]
     lost = [c for c in dict.fromkeys(old[0] + old[1]) if c not in left + right]
     factor = product(extents[c] for c in lost if c not in result)
-    if not isinstance(factor, int):
+    if not is_count(factor, operands[0].dtype):
         return None
-    dtype = operands[0].dtype
-    if not dtype.is_float and not dtype.minimum <= factor <= dtype.maximum or dtype.is_float and factor > 2048:
-        return None  # not a number of the dtype
     small = "".join(c for c in result if c not in lost)
     out = b.emit(_spec(left, right, small), *operands)
     if factor != 1:
@@ -98,7 +95,7 @@ def contract_units(b: Builder, op, x, y):
 def contract_nothing(b: Builder, op, x, y):
     """contract(x, y) -> x * y, with broadcasts, where no letter is summed."""
     left, right, result = op.terms
-    if op.summed or op.summed_alone or result == "" and x.type.rank:
+    if op.summed or op.summed_alone:
         return None
     extents = op.extents(x.type, y.type)
     shape = tuple(extents[c] for c in result)

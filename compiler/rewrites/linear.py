@@ -14,7 +14,7 @@ from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.conv import Conv
 from ..ops.elementwise import Add, Div, Mul, Neg
-from .constants import constant_part, is_constant, splat
+from .constants import constant_part, is_constant
 from .rule import rule, used_once
 
 
@@ -41,9 +41,6 @@ def _scaled(b: Builder, weights: Value, letters: str, factor: Value, factor_lett
     array, axes = constant_part(factor)
     names = [factor_letters[axis] for d, axis in zip(array.shape, axes) if d != 1]
     if any(name not in letters for name in names):
-        return None
-    wide = array.astype(np.float64)
-    if array.dtype.kind not in "iub" and not np.all(np.isfinite(wide) & (wide != 0)):
         return None
     order = sorted(range(len(names)), key=lambda i: letters.index(names[i]))
     squeezed = array.reshape([d for d in array.shape if d != 1]).transpose(order)
@@ -99,16 +96,16 @@ def scale_weights_by_input(b: Builder, op, x, y):
     return None
 
 
-@rule(Mul)
+@rule(Mul, Div)
 def scale_biased(b: Builder, op, x, c2):
-    """(contract(x, w) + c1) * c2 -> contract(x, w) * c2 + c1 * c2, so that c2 can go into w; and so for conv."""
+    """(contract(x, w) + c1) * c2 -> contract(x, w) * c2 + c1 * c2, so that c2 can go into w; and so for / c2, and for conv."""
     if not isinstance(x.op, Add) or not is_constant(c2) or not x.dtype.is_float or not used_once(b, x):
         return None
     product, c1 = x.node.operands
     if not is_constant(c1) or weight_position(product) is None or not used_once(b, product):
         return None
     scaled = scale_weights(b, op, product, c2)
-    bias = b.emit(Mul(), c1, c2)
+    bias = b.emit(op, c1, c2)
     return b.emit(Add(), scaled, bias) if scaled is not None and is_constant(bias) else None
 
 

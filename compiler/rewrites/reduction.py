@@ -8,7 +8,7 @@ from ..graph.builder import Builder
 from ..ops.elementwise import Mul
 from ..ops.rearrange import Broadcast, Transpose
 from ..ops.reduce import ArgReduce, Cumulative, Reduce
-from .constants import broadcast, filled
+from .constants import broadcast, filled, is_count
 from .rule import rule, used_once
 from .views import is_unit_reshape, reshape, source
 
@@ -73,7 +73,7 @@ def reduce_repeated(b: Builder, op, x):
     count = product(repeated)
     if not repeated or any(bounds(d)[0] < 1 for d in repeated):
         return None
-    if op.kind == "sum" and (not isinstance(count, int) or count > (2048 if x.dtype.is_float else x.dtype.maximum)):
+    if op.kind == "sum" and not is_count(count, x.dtype):
         return None
     (result,) = op.infer(x.type)
     small = b.emit(Reduce(op.kind, tuple(i for i, axis in enumerate(axes) if axis in op.axes)), inner)
