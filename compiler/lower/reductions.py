@@ -23,18 +23,18 @@ COLUMN_VECTORS = 4  # vectors of columns that are reduced together: whole cache 
 
 def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
     """The kernel of a group whose reductions share one domain."""
-    nest = _Nest(body, params, results, target)
+    nest = ReductionNest(body, params, results, target)
     nest.emit()
     return Kernel(name, tuple(params) + tuple(results), nest.block.statements, tuple(group_symbols(body)))
 
 
-class _Nest:
+class ReductionNest:
     """One reduction group while its loops are being written."""
 
-    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target):
+    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, block: BlockBuilder | None = None):
         self.body, self.params, self.results, self.target = body, params, results, target
         self.domain = find_domain(body)
-        self.block = BlockBuilder()
+        self.block = block or BlockBuilder()
         self.elements = Elements(body, self.block, {})
         for value, buffer in zip(body.params, params):
             self.elements.computed[value] = reader(buffer, buffer)
@@ -44,6 +44,10 @@ class _Nest:
         self.cost = 1 + sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes if not n.op.is_view)
         self.stored: dict[Value, Buffer] = {}
         self.written: set[int] = set()
+
+    def store(self, buffer: Buffer, index, value: Expr) -> None:
+        """Write one element of a result."""
+        self.block.store(buffer, index, value)
 
     def emit(self) -> None:
         domain = self.domain
@@ -62,12 +66,12 @@ class _Nest:
         parallel = nominal(count) * row_work >= 2 * CHUNK_WORK and count != 1
         grain = max(1, CHUNK_WORK // max(1, row_work))
         if count == 1:
-            self._row(domain, [as_expr(0)] * len(domain.shape))
+            self.row(domain, [as_expr(0)] * len(domain.shape))
             return
         with self.block.loop("row", count, "parallel" if parallel else "serial", grain) as row:
             self.elements.enter()
             position = self._unflatten(domain, kept, row)
-            self._row(domain, position)
+            self.row(domain, position)
             self.elements.leave()
 
     def _unflatten(self, domain: Domain, axes: list[int], flat: Expr) -> list[Expr]:
@@ -80,7 +84,7 @@ class _Nest:
             position[axes[0]] = self.block.let(f"d{axes[0]}", rest)
         return position
 
-    def _row(self, domain: Domain, position: list[Expr]) -> None:
+    def row(self, domain: Domain, position: list[Expr]) -> None:
         reduced = [a for a in domain.reduced if domain.shape[a] != 1] or list(domain.reduced[-1:])
         for number, phase in enumerate(domain.phases):
             self._phase(domain, number, phase, position, reduced)
@@ -211,14 +215,14 @@ class _Nest:
                 full.append((value, buffer, layout))
             else:
                 index = domain.index(layout, position)
-                self.block.store(buffer, index, self.elements.at(value, index))
+                self.store(buffer, index, self.elements.at(value, index))
         if not full:
             return
 
         def visit(flat: Expr) -> None:
             for value, buffer, layout in full:
                 index = domain.index(layout, position)
-                self.block.store(buffer, index, self.elements.at(value, index))
+                self.store(buffer, index, self.elements.at(value, index))
         self._loops(domain, reduced, position, width, 2, visit)
 
     # ---- columns -----------------------------------------------------------------------------------------------------

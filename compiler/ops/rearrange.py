@@ -95,6 +95,11 @@ def matching_groups(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> list[tuple[list[i
     return groups
 
 
+def without_units(shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    """`shape` without its axes of extent 1: equal for tensors that differ only in those."""
+    return tuple(d for d in shape if d != 1)
+
+
 # ---- transpose and broadcast -----------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Transpose(View):

@@ -21,7 +21,7 @@ from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.conv import Conv
-from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose
+from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose, without_units
 from ..ops.reduce import Reduce
 from ..targets.target import Target
 from .attention import match_attention
@@ -135,9 +135,9 @@ class _Fusion:
         if len(node.results) != 1:
             return f"{op.name} has several results"
         shape = node.results[0].shape
-        if group.kind in ("contraction",):
-            base = group.nodes[0].results[0].shape
-            if not op.is_pointwise or shape != base:
+        if group.kind == "contraction":
+            same = without_units(shape) == without_units(group.nodes[0].results[0].shape)
+            if not same or not (op.is_pointwise or isinstance(op, Reshape)):
                 return "an epilogue is elementwise, of the contraction's shape"
         elif isinstance(op, Reduce):
             if group.kind == "loops":

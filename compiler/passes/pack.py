@@ -10,7 +10,6 @@ from ..core.types import TensorType
 from ..graph.builder import Builder, rebuild
 from ..graph.graph import Graph, Node, Value
 from ..ops.constant import Constant
-from ..ops.contract import Contract
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.conv import Conv
 from ..ops.pack import Unpack

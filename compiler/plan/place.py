@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Callable
 
-from ..core.dims import Dim, Symbol, product, symbol
+from ..core.dims import Dim, Symbol, symbol
 from ..core.errors import CompilerError
 from ..core.types import TensorType
 from ..graph.graph import Graph, Node, Value

@@ -48,15 +48,17 @@ def take_ramp(b: Builder, op, x, indices):
 
 @rule(Take)
 def take_repeated(b: Builder, op, x, indices):
-    """take(broadcast(x), indices) -> broadcast(x), where the axis is one along which x is repeated."""
+    """take(broadcast(x), indices) -> broadcast(take(x, indices)), or broadcast(x) where the axis is one along which x is repeated."""
     if not isinstance(x.op, Broadcast):
         return None
-    inner, shift = source(x), indices.type.rank - 1
-    carried = [(d, axis) for d, axis in zip(inner.shape, x.op.axes) if axis != op.axis]
-    if any(axis == op.axis and d != 1 for d, axis in zip(inner.shape, x.op.axes)):
-        return None
-    moved = reshape(b, inner, tuple(d for d, _ in carried))
-    return broadcast(b, moved, op.infer(x.type, indices.type)[0].shape, tuple(a if a < op.axis else a + shift for _, a in carried))
+    inner, axes, shift = source(x), x.op.axes, indices.type.rank - 1
+    (result,) = op.infer(x.type, indices.type)
+    moved = tuple(a if a < op.axis else a + shift for a in axes if a != op.axis)
+    if op.axis not in axes or inner.shape[axes.index(op.axis)] == 1 != x.shape[op.axis]:
+        small = reshape(b, inner, tuple(d for d, a in zip(inner.shape, axes) if a != op.axis))
+        return broadcast(b, small, result.shape, moved)
+    taken = tuple(range(op.axis, op.axis + indices.type.rank))
+    return broadcast(b, b.emit(Take(axes.index(op.axis)), inner, indices), result.shape, sorted((*moved, *taken)))
 
 
 @rule(DynamicSlice)

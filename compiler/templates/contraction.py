@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from ..core.dims import Dim, nominal, product
 from ..graph.graph import Graph
-from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
+from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
 from ..lower.loops import SLOW, flat_index, flatten, group_symbols, reader
 from ..targets.target import Target
 from .depthwise import is_depthwise, lower_depthwise
-from .problem import Axis, Problem, find_main, make_problem
+from .microkernel import accumulate_tile
+from .problem import Axis, find_main, make_problem, spread
 from .tile import UNIT_FLOPS, UNITS, Tile, choose_tile, tile_rows
 
 REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones go through the stack
@@ -227,37 +228,18 @@ class _Contraction:
         padded = -(-columns // lanes) * lanes
         packed = bool(p.packed) or self.workspace is not None
         row_offset = self._row_offsets(batch, line, start, size, left)
-        acc = block.alloc("acc", self.dtype, (size, padded), "register")
-        reach = padded if packed else columns
-        with block.loop("i", size, "unroll") as i:
-            with block.loop("l", padded, "vector", lanes) as lane:
-                block.store(acc, (i, lane), constant(0, self.dtype))
         b_base = self._b_base(batch, panel)
         a, b = self.own[p.a], self.workspace if self.workspace is not None else self.own[p.b]
-
-        def step(a_offset: Expr, b_offset: Expr) -> None:
-            for r in range(size):
-                left_factor = cast(self.dtype, load(a, (add(row_offset[r][0], add(a_offset, row_offset[r][1])),)))
-                with block.loop("l", reach, "vector", lanes) as lane:
-                    right_factor = cast(self.dtype, load(b, (add(add(b_base, b_offset), lane),)))
-                    block.accumulate(acc, (r, lane), "add", binary("mul", left_factor, right_factor))
-        self._both_sums(packed, step)
-        self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
-
-    def _both_sums(self, packed: bool, step) -> None:
-        """Loops over the sums with A's and B's offsets."""
-        axes = self.problem.sums or (Axis(1),)
         width = self.tile.width
 
-        def nest(depth: int, a: Expr, b: Expr) -> None:
-            if depth == len(axes):
-                step(self.block.let("ka", a), self.block.let("kb", mul(b, width) if packed else b))
-                return
-            axis = axes[depth]
-            with self.block.loop("k", axis.extent) as k:
-                nest(depth + 1, add(a, mul(k, as_expr(axis.a))),
-                     add(mul(b, as_expr(axis.extent)), k) if packed else add(b, mul(k, as_expr(axis.b))))
-        nest(0, as_expr(0), as_expr(0))
+        def left_factor(r: int, k: Expr) -> Expr:
+            return load(a, (add(row_offset[r][0], add(k, row_offset[r][1])),))
+
+        def right_factor(k: Expr, lane: Expr) -> Expr:
+            return load(b, (add(add(b_base, mul(k, width) if packed else k), lane),))
+        sums = [(s.extent, s.a, None if packed else s.b) for s in p.sums]
+        acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor, right_factor)
+        self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
 
     def _b_base(self, batch: list[Expr], panel: Expr) -> Expr:
         p, width = self.problem, self.tile.width
@@ -343,5 +325,5 @@ class _Contraction:
         made = self.block.let("sum", value)
         self.elements.computed[node.results[0]] = lambda _: made
         for result, buffer, own in zip(self.body.results, self.results, self.out):
-            expr = self.elements.at(result, tuple(index))
-            self.block.store(own, (flat_index(buffer, index),), expr)
+            here = spread(index, node.results[0].shape, result.shape)
+            self.block.store(own, (flat_index(buffer, here),), self.elements.at(result, here))

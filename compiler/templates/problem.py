@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 from ..core.dims import Dim, product
 from ..graph.graph import Graph, Node, Value
+from ..kernel.builder import as_expr
 from ..kernel.ir import Buffer
 from ..ops.contract import Contract
 from ..ops.conv import Conv
 from ..ops.pack import Unpack
+from ..ops.rearrange import without_units
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,20 @@ def make_problem(body: Graph, buffers: dict[Value, Buffer], outputs: list[Buffer
     node = find_main(body)
     problem = _from_conv(node, buffers) if isinstance(node.op, Conv) else _from_contract(node, buffers)
     shape = node.results[0].shape
-    like_result = [*outputs, *(b for v, b in buffers.items() if v.shape == shape and v not in (problem.a, problem.b))]
-    return _merge(problem, [b for b in like_result if len(b.shape) == len(shape)])
+    like_result = [*outputs, *(b for v, b in buffers.items() if v not in (problem.a, problem.b) and not isinstance(v.op, Unpack))]
+    return _merge(problem, [aligned(b, shape) for b in like_result if without_units(b.shape) == without_units(shape)])
+
+
+def aligned(buffer: Buffer, shape: tuple[Dim, ...]) -> Buffer:
+    """`buffer`, whose shape differs from `shape` in unit axes only, seen as `shape`."""
+    strides = iter([s for d, s in zip(buffer.shape, buffer.strides) if d != 1])
+    return replace(buffer, shape=shape, strides=tuple(0 if d == 1 else next(strides) for d in shape))
+
+
+def spread(index, shape: tuple[Dim, ...], other: tuple[Dim, ...]) -> tuple:
+    """`index` into a tensor of `shape` as the index into one of shape `other`, which differs in unit axes only."""
+    wide = iter([i for d, i in zip(shape, index) if d != 1])
+    return tuple(as_expr(0) if d == 1 else next(wide) for d in other)
 
 
 def _operand(value: Value, buffers: dict[Value, Buffer]) -> tuple[Value, Buffer, int]:
@@ -74,14 +88,20 @@ def _operand(value: Value, buffers: dict[Value, Buffer]) -> tuple[Value, Buffer,
     return value, buffers[value], 0
 
 
-def _from_contract(node: Node, buffers: dict[Value, Buffer]) -> Problem:
+def contract_problem(node: Node, buffers: dict[Value, Buffer], fixed: Value | None = None) -> Problem:
+    """A Contract's problem with its axes as they are, unit ones dropped; `fixed` names the operand that must be A."""
+    problem = _from_contract(node, buffers, fixed)
+    return replace(problem, **{name: tuple(a for a in getattr(problem, name) if a.extent != 1) for name in ("batch", "rows", "sums")})
+
+
+def _from_contract(node: Node, buffers: dict[Value, Buffer], fixed: Value | None = None) -> Problem:
     op = node.op
     inputs, result = op.spec.split("->")
     left, right = inputs.split(",")
     lhs, rhs = node.operands
     last = next((c for c in reversed(result) if _extent(c, left, lhs, right, rhs) != 1), result[-1] if result else "")
     swap = isinstance(lhs.op, Unpack) or (not isinstance(rhs.op, Unpack) and last in left and last not in right)
-    if swap:
+    if swap if fixed is None else rhs is fixed:
         left, right, lhs, rhs = right, left, rhs, lhs
     a, a_buffer, _ = _operand(lhs, buffers)
     b, b_buffer, packed = _operand(rhs, buffers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...core.dtypes import DType, int64
+from ...core.dtypes import DType
 from ...kernel.ir import Binary, Bitcast, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
 from .values import Val
 

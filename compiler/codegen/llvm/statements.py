@@ -6,11 +6,10 @@ from typing import Callable, Sequence
 
 from ...core.dtypes import bool_, int64
 from ...core.errors import CompilerError
-from ...kernel.builder import as_expr
-from ...kernel.ir import Accumulate, Alloc, Binary, Buffer, Const, Expr, For, If, Let, Load, Prefetch, Stmt, Store
+from ...kernel.ir import Accumulate, Alloc, Binary, Expr, For, If, Let, Load, Prefetch, Stmt, Store
 from .emitter import Emitter, Frame, VectorLoop
-from .expressions import address, binary, evaluate, fma, linear_index, load, register_offset, splat, store
-from .values import Val, constant, memory_type, suffix, vector_type
+from .expressions import address, binary, evaluate, fma, load, register_offset, splat, store
+from .values import Val, constant, memory_type
 
 
 def emit_block(e: Emitter, statements: Sequence[Stmt]) -> None:

@@ -64,15 +64,14 @@ def _split(x: Number) -> tuple[Number, Number]:
     return _exponent(field, x, (x < math.inf).select(bias, x)), m - 1.0
 
 
-def _log_of_parts(k: Number, f: Number) -> Number:
-    """k ln 2 + log(1 + f)."""
+def _log_of_parts(k: Number, f: Number, f_low: Number | None = None) -> Number:
+    """k ln 2 + log(1 + f + f_low)."""
     high, low = LN2[f.dtype]
+    rest = k * low if f_low is None else fma(k, low, f_low)
     if f.dtype == float64:
         half_square = 0.5 * f * f
-        rest = fma(k, low, _after_square(f, half_square))
-        return fma(k, high, f - (half_square - rest))
-    rest = fma(k, low, (f * f) * polynomial(f, LOG1P[f.dtype]))
-    return fma(k, high, f + rest)
+        return fma(k, high, f - (half_square - (rest + _after_square(f, half_square))))
+    return fma(k, high, f + fma(f * f, polynomial(f, LOG1P[f.dtype]), rest))
 
 
 def _after_square(f: Number, half_square: Number) -> Number:
@@ -102,15 +101,29 @@ def log2(x: Number) -> Number:
 
 
 def log1p(x: Number) -> Number:
-    """log(1 + x). k comes from the rounded 1 + x, but f = 2^-k x + (2^-k - 1) from x itself."""
+    return log_of_sum(x)
+
+
+def log_of_sum(x: Number, x_low: Number | None = None, twos: Number | None = None) -> Number:
+    """log(1 + x + x_low) + twos log(2), for x_low within an ulp of x.
+
+    k comes from the rounded 1 + x, but f = 2^-k x + (2^-k - 1) from x itself, with its rounding error.
+    """
     f = x.format
     u = x + 1.0
     field = _exponent_field(u.bits(), x)
     # 4 * 2^-k is normal for the largest k, where 2^-k is not
-    exponents = field & (f.sign_mask >> (f.dtype.bits - 1 - f.mantissa)) & ~f.sign_mask
+    exponents = field & (f.bits_of(f.bias + 1))
     scale = (2 * f.bits_of(0) + (2 << f.mantissa) - exponents).as_float()
     outside = u.equals(0.0).select(-math.inf, x.of(math.nan))
-    k = _exponent(field, x, (u > 0.0).select(_bias(x), outside))
-    result = _log_of_parts(k, fma(x * 0.25, scale, fma(scale, 0.25, -1.0)))
+    bias = (u > 0.0).select(_bias(x), outside)
+    k = _exponent(field, x, bias if twos is None else bias + twos)
+    quarter = x * 0.25
+    rest = fma(scale, 0.25, -1.0)
+    high = fma(quarter, scale, rest)
+    low = fma(quarter, scale, rest - high)
+    if x_low is not None:
+        low = fma(x_low * 0.25, scale, low)
+    result = _log_of_parts(k, high, low)
     result = (x.abs() < 2.0 ** -f.digits).select(x, result)
     return (x < math.inf).select(result, x)
