@@ -49,6 +49,11 @@ class DType:
         return np.dtype(self.name)
 
     @property
+    def dtype(self) -> np.dtype:
+        """The NumPy dtype under the name that NumPy looks for: np.zeros(3, lm.float32) and a.dtype == lm.float32 work."""
+        return self.numpy
+
+    @property
     def compute(self) -> "DType":
         """The type that arithmetic on this type is done in: 16-bit floats compute in float32."""
         return float32 if self.is_float and self.bits == 16 else self

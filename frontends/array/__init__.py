@@ -4,10 +4,16 @@ Every function takes NumPy arrays, tracers and numbers. With a tracer among the 
 computes at once and gives a NumPy array.
 """
 
-from . import methods  # noqa: F401 gives Tracer its operators and methods
+import math
+
+from ...compiler.core.dtypes import (bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8,
+                                     uint16, uint32, uint64)
+from . import linalg, methods  # methods gives Tracer its operators and methods
 from .convolution import avg_pool, conv, conv_transpose, global_avg_pool, global_max_pool, max_pool
 from .creation import (arange, array, asarray, empty, empty_like, eye, from_dlpack, full, full_like, identity, indices,
                        linspace, logspace, meshgrid, one_hot, ones, ones_like, tri, zeros, zeros_like)
+from .control import cond, fori_loop, scan, switch, while_loop
+from .data_types import __array_namespace_info__, can_cast, finfo, iinfo, isdtype, result_type
 from .elementwise import (abs, absolute, add, astype, bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_not,
                           bitwise_or, bitwise_right_shift, bitwise_xor, cbrt, ceil, clip, copysign, divide, divmod,
                           equal, erf, erfc, exp, exp2, expm1, fabs, floor, floor_divide, fmax, fmin, fmod, greater,
@@ -35,3 +41,6 @@ from .searching import (argmax, argmin, argsort, argwhere, flatnonzero, isin, no
                         take_along_axis, topk, unique, unique_all, unique_counts, unique_inverse, unique_values)
 from .trigonometry import (acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, asin, asinh, atan,
                            atan2, atanh, cos, cosh, deg2rad, degrees, hypot, rad2deg, radians, sin, sinh, tan, tanh)
+
+bool = bool_
+e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None

@@ -1,0 +1,362 @@
+"""How does control flow depend on values?  cond, switch, while_loop, fori_loop and scan, with JAX's signatures.
+
+While a function is traced each becomes one op that holds the traced bodies as closed graphs; what a body uses from
+outside becomes an operand. Outside of traces they run as plain Python loops over NumPy arrays. Operands, carries and
+results are trees of arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Sequence
+
+import numpy as np
+
+from ...compiler.core.dims import Dim, DimExpr
+from ...compiler.core.dtypes import DType, bool_, int32, int64
+from ...compiler.core.errors import TraceError
+from ...compiler.core.types import TensorType
+from ...compiler.graph.builder import Builder, inline
+from ...compiler.graph.graph import Graph
+from ...compiler.ops.control import Cond, Scan, While
+from .. import tree
+from .creation import arange
+from .elementwise import add, less
+from .manipulation import stack
+from .operands import as_array, cast, result_dtype, type_of, weak_kind
+from .tracer import Tracer, current_trace, emit_traced, shape_error, trace_error, tracing
+
+
+# ---- recording bodies ------------------------------------------------------------------------------------------------
+@dataclass
+class Body:
+    """A traced body: its graph takes the explicit arguments, then what it captured; `weak` marks weak results."""
+
+    graph: Graph
+    structure: tree.Structure
+    captured: list[Tracer]
+    weak: list[bool]
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        return tuple(r.type for r in self.graph.results)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What a body takes: the type of each leaf, its name and whether it is weak, and their structure."""
+
+    types: tuple[TensorType, ...]
+    names: tuple[str, ...]
+    weak: tuple[bool, ...]
+    structure: tree.Structure
+
+
+def _argument(leaves: Sequence, structure: tree.Structure, name: str) -> Argument:
+    names = tuple(name + tree.dotted(path) for path in tree.paths(structure))
+    return Argument(tuple(map(_type, leaves)), names, tuple(weak_kind(x) is not None for x in leaves), structure)
+
+
+def _type(x) -> TensorType:
+    return x if isinstance(x, TensorType) else type_of(as_array(x))
+
+
+def _record(function: Callable, purpose: str, *arguments: Argument, dtypes: Sequence[DType] | None = None) -> Body:
+    """`function` traced for these arguments; its first results cast to `dtypes` where given."""
+    with tracing(purpose.split()[-1].replace("lm.", ""), purpose) as trace:
+        trees = [tree.unflatten(a.structure, [trace.parameter(t, n, w) for t, n, w in zip(a.types, a.names, a.weak)])
+                 for a in arguments]
+        leaves, structure = tree.flatten(function(*trees))
+        weak = [weak_kind(x) is not None for x in leaves]
+        leaves = [_result(x, purpose, path) for x, path in zip(leaves, tree.paths(structure))]
+        if dtypes is not None:
+            leaves = [cast(x, d) for x, d in zip(leaves, dtypes)] + leaves[len(dtypes):]
+        graph = trace.finish(leaves)
+        return Body(graph, structure, [tracer for tracer, _ in trace.captured.values()], weak)
+
+
+def _result(x, purpose: str, path: str):
+    try:
+        return as_array(x)
+    except TraceError:
+        raise
+    except (TypeError, ValueError):
+        raise trace_error(f"{purpose} returns {type(x).__name__}{' at ' + path if path else ''}, which is no array",
+                          hint="return trees of arrays and numbers") from None
+
+
+def _union(bodies: Sequence[Body]) -> list[Tracer]:
+    """Everything that one of the bodies captured, once."""
+    return list({id(t.value): t for body in bodies for t in body.captured}.values())
+
+
+def _closed(body: Body, captured: Sequence[Tracer], returned: bool = False) -> Graph:
+    """The body's graph with parameters for all of `captured`, which it also returns at the end where `returned`."""
+    explicit = len(body.graph.params) - len(body.captured)
+    builder = Builder(body.graph.name)
+    own = [builder.parameter(p.type, p.name) for p in body.graph.params[:explicit]]
+    shared = [builder.parameter(t.value.type, t.value.name) for t in captured]
+    place = {id(t.value): p for t, p in zip(captured, shared)}
+    results = inline(builder, body.graph, own + [place[id(t.value)] for t in body.captured])
+    return builder.finish([*results, *(shared if returned else ())])
+
+
+def _check_same(what: str, first: str, second: str, structures, types) -> None:
+    """A TraceError that shows by tree path where two sides' structures or types differ."""
+    if structures[0] != structures[1]:
+        raise trace_error(f"{what}: {first} and {second} differ {tree.difference(*structures)}",
+                          hint="both must be trees of the same structure")
+    wrong = [f"\n  {path or 'the value'}: {a} {first}, {b} {second}"
+             for path, a, b in zip(tree.paths(structures[0]), *types) if a != b]
+    if wrong:
+        raise trace_error(f"{what} in type:{''.join(wrong)}", hint="make shapes and dtypes agree, for example with "
+                                                                   "astype")
+
+
+def _tuple_structure(parts: Sequence) -> tuple[list, list[tree.Structure]]:
+    flat = [tree.flatten(p) for p in parts]
+    return [leaf for leaves, _ in flat for leaf in leaves], [structure for _, structure in flat]
+
+
+# ---- branches --------------------------------------------------------------------------------------------------------
+def cond(pred, true_fn: Callable, false_fn: Callable, /, *operands) -> Any:
+    """true_fn(*operands) where the scalar `pred` holds, else false_fn(*operands): trees of the same types.
+
+    A `pred` that is known calls its branch directly.
+    """
+    if not isinstance(pred, Tracer):
+        return (true_fn if _known(pred, "cond") else false_fn)(*operands)
+    _require_scalar(pred, "pred", "cond")
+    return _branch(cast(pred, bool_), (false_fn, true_fn), ("from false_fn", "from true_fn"), "lm.cond", operands)
+
+
+def switch(index, branches: Sequence[Callable], /, *operands) -> Any:
+    """branches[index](*operands); an index outside means the nearest branch. An `index` that is known calls it
+    directly."""
+    branches = tuple(branches)
+    if not branches:
+        raise trace_error("lm.switch of no branches", hint="give one or more")
+    if not isinstance(index, Tracer):
+        return branches[min(max(int(_known(index, "switch")), 0), len(branches) - 1)](*operands)
+    _require_scalar(index, "index", "switch")
+    if len(branches) == 1:
+        return branches[0](*operands)
+    index = index if index.dtype in (int32, int64) else cast(index, int64)
+    return _branch(index, branches, [f"from branch {i}" for i in range(len(branches))], "lm.switch", operands)
+
+
+def _known(x, name: str):
+    value = as_array(x)
+    if isinstance(value, Tracer) or value.shape != ():
+        raise shape_error(f"lm.{name} chooses by a scalar, not {_type(value)}", hint="reduce it with lm.any or lm.all")
+    return value.item()
+
+
+def _require_scalar(x: Tracer, what: str, name: str) -> None:
+    if x.shape != ():
+        raise shape_error(f"{what} of lm.{name} is {x.value.type}, a scalar was expected",
+                          hint="reduce it with lm.any or lm.all, or use lm.where to choose by element")
+
+
+def _branch(index: Tracer, functions: Sequence[Callable], sides: Sequence[str], name: str, operands) -> Any:
+    leaves, structures = _tuple_structure(operands)
+    counts = iter(leaves)
+    arguments = [_argument([next(counts) for _ in range(s.count)], s, f"operand{i}") for i, s in enumerate(structures)]
+    def record(dtypes=None):
+        return [_record(f, f"a branch of {name}", *arguments, dtypes=dtypes) for f in functions]
+    bodies = record()
+    first = bodies[0]
+    for side, body in zip(sides[1:], bodies[1:]):
+        if body.structure != first.structure:
+            _check_same(f"the branches of {name} differ", sides[0], side, (first.structure, body.structure), ((), ()))
+    dtypes = [_common([b.types[i].dtype for b in bodies], [b.weak[i] for b in bodies]) for i in range(len(first.types))]
+    if any(t.dtype != d for b in bodies for t, d in zip(b.types, dtypes)):
+        bodies = record(dtypes)
+    for side, body in zip(sides[1:], bodies[1:]):
+        _check_same(f"the branches of {name} differ", sides[0], side, (bodies[0].structure, body.structure),
+                    (bodies[0].types, body.types))
+    captured = _union(bodies)
+    op = Cond(tuple(_closed(b, captured) for b in bodies))
+    return tree.unflatten(first.structure, _as_tuple(emit_traced(op, index, *map(as_array, leaves), *captured)))
+
+
+def _common(dtypes: Sequence[DType], weak: Sequence[bool]) -> DType:
+    """What weak results are cast to: the dtype of one that is not weak, or of the first."""
+    strong = [d for d, w in zip(dtypes, weak) if not w]
+    return strong[0] if strong else result_dtype(*(np.zeros((), d.numpy) for d in dtypes))
+
+
+# ---- loops -----------------------------------------------------------------------------------------------------------
+def while_loop(cond_fun: Callable, body_fun: Callable, init_val, /) -> Any:
+    """carry = body_fun(carry) for as long as cond_fun(carry), one scalar, holds; the last carry. Types do not
+    change."""
+    leaves, structure = tree.flatten(init_val)
+    if current_trace() is None:
+        carry = _Carry(leaves, structure, "lm.while_loop")
+        while _known(cond_fun(carry.value), "while_loop"):
+            carry.replace(body_fun(carry.value))
+        return carry.value
+    leaves, body = _settle(leaves, structure, "lm.while_loop", lambda argument, dtypes: _record(
+        body_fun, "the body of lm.while_loop", argument, dtypes=dtypes))
+    condition = _record(lambda carry: _as_condition(cond_fun(carry)), "the condition of lm.while_loop",
+                        _argument(leaves, structure, "carry"))
+    captured = _union([condition, body])
+    op = While(_closed(condition, captured), _closed(body, captured, returned=True))
+    return tree.unflatten(structure, _as_tuple(emit_traced(op, *leaves, *captured))[:len(leaves)])
+
+
+def fori_loop(lower, upper, body_fun: Callable, init_val, /) -> Any:
+    """val = body_fun(i, val) for i from `lower` to `upper` - 1; the last val. Bounds may be traced integers or dims."""
+    if current_trace() is None:
+        carry = _Carry(*tree.flatten(init_val), "lm.fori_loop")
+        for i in range(int(_known(lower, "fori_loop")), int(_known(upper, "fori_loop"))):
+            carry.replace(body_fun(i, carry.value))
+        return carry.value
+    if isinstance(lower, Tracer) or isinstance(upper, Tracer):
+        start = cast(as_array(lower), int64)
+        carry = while_loop(lambda c: less(c[0], upper), lambda c: (add(c[0], 1), body_fun(_weak(c[0]), c[1])),
+                           (start, init_val))
+        return carry[1]
+    return scan(lambda carry, i: (body_fun(_weak(i), carry), None), init_val, arange(lower, upper),
+                name="lm.fori_loop")[0]
+
+
+def _weak(i: Tracer) -> Tracer:
+    """A loop's counter as a Python int would be: it takes the dtype of the arrays that it meets."""
+    return Tracer(i.owner, i.value, weak=True)
+
+
+def scan(f: Callable, init, xs=None, length: int | None = None, reverse: bool = False, *, name: str = "lm.scan") -> Any:
+    """carry, y = f(carry, x) for each x of `xs` along its leading axis: the last carry, and the ys stacked.
+
+    `xs` is a tree of arrays with one leading extent, or None with `length` steps. `reverse` begins at the end; ys keep
+    the places of their xs. `name` is what error messages call the loop.
+    """
+    leaves, structure = tree.flatten(init)
+    inputs, xs_structure = tree.flatten(xs)
+    inputs = [as_array(x) for x in inputs]
+    steps = _steps(inputs, xs_structure, length, name)
+    step = _Step(f, name)
+    item = Argument(tuple(TensorType(tuple(x.shape[1:]), type_of(x).dtype) for x in inputs),
+                    tuple("x" + tree.dotted(path) for path in tree.paths(xs_structure)), (False,) * len(inputs),
+                    xs_structure)
+    if current_trace() is None:
+        return _scan_at_once(step, leaves, structure, inputs, item, steps, reverse)
+    leaves, body = _settle(leaves, structure, name, lambda argument, dtypes: _record(
+        step, f"the body of {name}", argument, item, dtypes=dtypes), step)
+    op = Scan(_closed(body, body.captured), len(leaves), len(inputs), bool(reverse), None if inputs else steps)
+    results = _as_tuple(emit_traced(op, *leaves, *inputs, *body.captured))
+    return tree.unflatten(structure, results[:len(leaves)]), tree.unflatten(step.ys, results[len(leaves):])
+
+
+class _Step:
+    """A scan's function, which must give a pair; remembers the structures of its two parts."""
+
+    def __init__(self, function: Callable, name: str):
+        self.function = function
+        self.name = name
+        self.carry: tree.Structure | None = None
+        self.ys: tree.Structure | None = None
+
+    def __call__(self, carry, x):
+        result = self.function(carry, x)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise trace_error(f"the body of {self.name} returns {type(result).__name__}, a pair (carry, y) was "
+                              f"expected",
+                              hint="return carry, None where there is nothing to stack")
+        self.carry, self.ys = map(tree.structure, result)
+        return result
+
+
+def _steps(inputs: Sequence, structure: tree.Structure, length, name: str) -> Dim:
+    paths = tree.paths(structure)
+    for path, x in zip(paths, inputs):
+        if not x.shape:
+            raise shape_error(f"{name} goes along the leading axis of xs{path}, which is a scalar")
+    extents = {f"xs{path}": x.shape[0] for path, x in zip(paths, inputs)}
+    if length is not None:
+        extents["length"] = length if isinstance(length, DimExpr) else int(length)
+    if not extents:
+        raise shape_error(f"{name} has neither xs nor a length", hint="give length=")
+    if len(set(extents.values())) > 1:
+        raise shape_error(f"the numbers of steps of {name} differ: " + ", ".join(f"{k} has {v}" for k, v in extents.items()))
+    return next(iter(extents.values()))
+
+
+def _scan_at_once(step: _Step, leaves, structure, inputs, item: Argument, steps: int, reverse: bool):
+    carry = _Carry(leaves, structure, step.name)
+    if steps == 0:
+        body = _record(step, f"the body of {step.name}", _argument(leaves, structure, "carry"), item)
+        types = body.types[len(leaves):]
+        return carry.value, tree.unflatten(step.ys, [np.zeros((0, *t.shape), t.dtype.numpy) for t in types])
+    rows = []
+    for t in reversed(range(steps)) if reverse else range(steps):
+        new, y = step(carry.value, tree.unflatten(item.structure, [np.asarray(x[t]) for x in inputs]))
+        carry.replace(new)
+        rows.append([as_array(leaf) for leaf in tree.leaves(y)])
+    columns = zip(*(reversed(rows) if reverse else rows))
+    return carry.value, tree.unflatten(step.ys, [stack(column) for column in columns])
+
+
+class _Carry:
+    """What a loop that runs at once carries: keeps its types, as a traced loop does."""
+
+    def __init__(self, leaves: Sequence, structure: tree.Structure, name: str):
+        self.weak = [weak_kind(x) is not None for x in leaves]
+        self.leaves = [as_array(x) for x in leaves]
+        self.structure = structure
+        self.name = name
+
+    @property
+    def value(self):
+        return tree.unflatten(self.structure, self.leaves)
+
+    def replace(self, value) -> None:
+        """Take the carry that a body gave. What began as a Python scalar takes the dtype of the first one."""
+        new, structure = tree.flatten(value)
+        before = [type_of(x) for x in self.leaves]
+        if structure == self.structure:
+            new = [as_array(x, b.dtype if weak_kind(x) is not None and not w else None)
+                   for x, b, w in zip(new, before, self.weak)]
+            before = [TensorType(b.shape, type_of(x).dtype) if w else b for x, b, w in zip(new, before, self.weak)]
+        _check_carry(self.name, self.structure, structure, before, [_type(x) for x in new])
+        self.leaves, self.weak = new, [False] * len(new)
+
+
+def _check_carry(name: str, structure, found, before, after) -> None:
+    _check_same(f"the body of {name} changes its carry", "goes in", "comes out", (structure, found), (before, after))
+
+
+def _settle(leaves: list, structure: tree.Structure, name: str, record: Callable,
+            step: _Step | None = None) -> tuple[list, Body]:
+    """The initial carry as arrays, and the body recorded for it by `record(argument, dtypes)`.
+
+    A Python scalar that goes in takes the dtype that comes out; one that comes out takes the dtype that goes in.
+    """
+    count = len(leaves)
+    body = record(_argument(leaves, structure, "carry"), None)
+    def carried():
+        return step.carry if step is not None else body.structure
+    if carried() == structure:
+        out = body.types[:count]
+        changed = [weak_kind(x) is not None and _type(x).dtype != t.dtype for x, t in zip(leaves, out)]
+        if any(changed):
+            leaves = [cast(as_array(x), t.dtype) if c else x for x, t, c in zip(leaves, out, changed)]
+            body = record(_argument(leaves, structure, "carry"), None)
+        dtypes = [_type(x).dtype if weak else t.dtype for x, t, weak in zip(leaves, body.types, body.weak)]
+        if any(d != t.dtype for d, t in zip(dtypes, body.types)):
+            body = record(_argument(leaves, structure, "carry"), dtypes)
+    _check_carry(name, structure, carried(), list(map(_type, leaves)), body.types[:count])
+    return [as_array(x) for x in leaves], body
+
+
+def _as_condition(value):
+    value = as_array(value)
+    if value.shape != ():
+        raise shape_error(f"the condition of lm.while_loop is {_type(value)}, a scalar was expected",
+                          hint="reduce it with lm.any or lm.all")
+    return cast(value, bool_)
+
+
+def _as_tuple(results) -> tuple:
+    return results if isinstance(results, tuple) else (results,)
