@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import replace
 
 from ..core.remarks import Remarks
-from ..graph.graph import Graph, Value
+from ..graph.graph import Graph, Node, Value
+from ..ops.constant import Constant
 from ..ops.op import Op
 from ..rewrites import RewriteBuilder
 
@@ -21,13 +22,18 @@ def canonicalize(graph: Graph, remarks: Remarks | None = None) -> Graph:
     for _ in range(ROUNDS):
         result, fired = _rebuild(graph, remarks)
         total += fired
-        if not fired and len(result.nodes) == len(graph.nodes) and all(a.op is b.op for a, b in zip(graph.nodes, result.nodes)):
-            break
+        if not fired and list(map(_kind, result.nodes)) == list(map(_kind, graph.nodes)):
+            break  # nothing was rewritten, folded, shared or dropped
         graph = result
     if remarks is not None:
         for name, count in sorted(total.items()):
             remarks.add("canonicalize", f"{graph.name}: {name}", True, f"{count} times")
     return graph
+
+
+def _kind(node: Node):
+    """What tells whether a node was changed by something else than a rule."""
+    return type(node.op) if isinstance(node.op, Constant) else node.op
 
 
 def _rebuild(graph: Graph, remarks: Remarks | None) -> tuple[Graph, Counter[str]]:

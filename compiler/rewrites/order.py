@@ -22,7 +22,10 @@ _ELEMENTWISE = tuple(cls for cls in REGISTRY.values() if issubclass(cls, Element
 @rule(*_ELEMENTWISE)
 def compute_before_broadcast(b: Builder, op, *operands):
     """exp(broadcast(x)) -> broadcast(exp(x)); of several operands, where an axis is repeated in all of them."""
-    if not all(isinstance(o.op, Broadcast) for o in operands) or any(d == 0 for d in operands[0].shape):
+    for o in operands:
+        if not isinstance(o.op, Broadcast):
+            return None
+    if any(d == 0 for d in operands[0].shape):
         return None
     shape = operands[0].shape
     varying = {axis for o in operands for d, axis in zip(source(o).shape, o.op.axes) if d != 1}
@@ -53,7 +56,10 @@ def _is_free_to_transpose(x: Value) -> bool:
 @rule(*_ELEMENTWISE)
 def compute_before_transpose(b: Builder, op, *operands):
     """exp(transpose(x)) -> transpose(exp(x)); of several operands, where all are transposed alike, repeated or constant."""
-    permutation = next((o.op.permutation for o in operands if isinstance(o.op, Transpose)), None)
+    permutation = None
+    for o in operands:
+        if isinstance(o.op, Transpose):
+            permutation = o.op.permutation
     if permutation is None:
         return None
     if not all(o.op.permutation == permutation if isinstance(o.op, Transpose) else _is_free_to_transpose(o) for o in operands):

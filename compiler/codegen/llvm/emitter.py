@@ -56,7 +56,7 @@ class Emitter:
         self.vector_instance = 0
         self._counter = 0
         self._versions = 0
-        self._free: dict[int, tuple[Expr, frozenset[str], bool]] = {}
+        self._free: dict[int, tuple] = {}
 
     # ---- lines ---------------------------------------------------------------------------------------------------
     @property
@@ -104,22 +104,22 @@ class Emitter:
 
     def free(self, expr: Expr) -> tuple[frozenset[str], bool]:
         """The variables in `expr`, and whether it reads memory or registers that may change."""
-        known = self._free.get(id(expr))
-        if known is not None:
-            return known[1], known[2]
-        names: frozenset[str] = frozenset()
-        reads = False
-        if isinstance(expr, Var):
-            names = frozenset((expr.name,))
-        else:
-            for child in children(expr):
-                more, child_reads = self.free(child)
-                names |= more
-                reads |= child_reads
-            if isinstance(expr, Load):
-                reads |= expr.buffer.space == "register" or id(expr.buffer) in self.written
-        self._free[id(expr)] = (expr, names, reads)
-        return names, reads
+        known = self._free.get(id(expr)) or self._read(expr)
+        return known[1], known[2]
+
+    def _read(self, expr: Expr) -> tuple[Expr, frozenset[str], bool, frozenset[int]]:
+        """What `expr` depends on: the expression (kept, so that its id stays its own), variables, changing reads, registers."""
+        names: frozenset[str] = frozenset((expr.name,)) if isinstance(expr, Var) else frozenset()
+        reads, registers = False, frozenset()
+        for child in children(expr):
+            _, more, child_reads, child_registers = self._free.get(id(child)) or self._read(child)
+            names, reads, registers = names | more, reads or child_reads, registers | child_registers
+        if isinstance(expr, Load):
+            if expr.buffer.space == "register":
+                registers |= {id(expr.buffer)}
+            reads = reads or bool(registers) or id(expr.buffer) in self.written
+        result = self._free[id(expr)] = (expr, names, reads, registers)
+        return result
 
     def varies(self, expr: Expr) -> bool:
         """Whether `expr` differs from lane to lane in the current vector loop."""
@@ -129,10 +129,8 @@ class Emitter:
         return bool(names & self.varying) or self._reads_lanes(expr)
 
     def _reads_lanes(self, expr: Expr) -> bool:
-        if isinstance(expr, Load) and expr.buffer.space == "register":
-            return any(v.lanes > 1 for v in self.slots[id(expr.buffer)].values())
-        names, reads = self.free(expr)
-        return reads and any(self._reads_lanes(c) for c in children(expr))
+        registers = (self._free.get(id(expr)) or self._read(expr))[3]
+        return any(v.lanes > 1 for r in registers for v in self.slots[r].values())
 
     def memo_key(self, expr: Expr, lane_zero: bool):
         names, reads = self.free(expr)

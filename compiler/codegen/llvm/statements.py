@@ -7,6 +7,7 @@ from typing import Callable, Sequence
 from ...core.dtypes import bool_, int64
 from ...core.errors import CompilerError
 from ...kernel.ir import Accumulate, Alloc, Binary, Expr, For, If, Let, Load, Prefetch, Stmt, Store
+from ...kernel.sharing import expressions, postorder
 from .emitter import Emitter, Frame, VectorLoop
 from .expressions import address, binary, evaluate, fma, load, register_offset, splat, store
 from .values import Val, constant, memory_type
@@ -198,23 +199,17 @@ def _for(e: Emitter, s: For) -> None:
 
 def _indexes_registers(statements: Sequence[Stmt], var_names: frozenset[str], e: Emitter) -> bool:
     """Whether a register buffer from outside is indexed by the loop's variable: then the loop's lanes are its slots."""
-    def in_expr(x) -> bool:
-        from .emitter import children
-        if isinstance(x, Load) and x.buffer.space == "register" and any(e.free(i)[0] & var_names for i in x.index):
-            return True
-        return any(in_expr(c) for c in children(x))
+    def in_lanes(place: Load | Store | Accumulate) -> bool:
+        return place.buffer.space == "register" and any(e.free(i)[0] & var_names for i in place.index)
 
     for s in statements:
-        if isinstance(s, (Store, Accumulate)):
-            if s.buffer.space == "register" and any(e.free(i)[0] & var_names for i in s.index):
-                return True
-            if in_expr(s.value):
-                return True
-        elif isinstance(s, Let) and in_expr(s.value):
+        if isinstance(s, (Store, Accumulate)) and in_lanes(s):
             return True
-        elif isinstance(s, For) and _indexes_registers(s.body, var_names, e):
+        if any(isinstance(x, Load) and in_lanes(x) for x in postorder(expressions(s))):
             return True
-        elif isinstance(s, If) and _indexes_registers((*s.then, *s.orelse), var_names, e):
+        if isinstance(s, For) and _indexes_registers(s.body, var_names, e):
+            return True
+        if isinstance(s, If) and _indexes_registers((*s.then, *s.orelse), var_names, e):
             return True
     return False
 

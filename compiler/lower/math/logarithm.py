@@ -52,7 +52,7 @@ def _bias(x: Number, adjust: float = 0.0) -> float:
     return adjust - f.bias - (0.0 if f.dtype == float32 else 2.0 ** f.mantissa)
 
 
-def _split(x: Number) -> tuple[Number, Number]:
+def split(x: Number) -> tuple[Number, Number]:
     """k and f with x = 2^k (1 + f). k is -inf for 0, NaN for negative numbers, inf and NaN for those."""
     f = x.format
     is_small = x < f.tiny
@@ -82,11 +82,11 @@ def _after_square(f: Number, half_square: Number) -> Number:
 
 
 def log(x: Number) -> Number:
-    return _log_of_parts(*_split(x))
+    return _log_of_parts(*split(x))
 
 
 def log2(x: Number) -> Number:
-    k, f = _split(x)
+    k, f = split(x)
     if x.dtype == float64:
         half_square = 0.5 * f * f
         high = f - half_square  # log(1 + f) = high + low

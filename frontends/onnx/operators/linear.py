@@ -32,24 +32,25 @@ def gemm_1(a, b, c, *, alpha=1.0, beta=1.0, broadcast=0, transA=0, transB=0):
 
 @operator("MatMul")
 def matmul(a, b):
-    """NumPy's matmul as one contraction. A batch axis of extent 1 that meets a longer one has no letter: it is dropped."""
-    if len(a.shape) == 1 or len(b.shape) == 1:
-        spec = {(1, 1): "k,k->"}.get((len(a.shape), len(b.shape)))
-        letters = string.ascii_lowercase[:max(len(a.shape), len(b.shape)) - 2]
-        return emit(Contract(spec or (f"k,{letters}kn->{letters}n" if len(a.shape) == 1 else f"{letters}mk,k->{letters}m")), a, b)
-    rank = max(len(a.shape), len(b.shape)) - 2
-    batch_a, batch_b = ((1,) * (rank + 2 - len(x.shape)) + tuple(x.shape[:-2]) for x in (a, b))
+    """NumPy's matmul as one contraction. Where a batch axis of extent 1 meets a longer one, it is dropped and has no letter."""
+    rank = max(len(a.shape), len(b.shape), 2) - 2
     letters = [c for c in string.ascii_letters if c not in "kmn"][:rank]
-    of_a, of_b, shape = "", "", []
-    for letter, da, db in zip(letters, batch_a, batch_b):
-        of_a += letter if da != 1 else ""
-        of_b += letter if db != 1 else ""
-        shape.append(da if da != 1 else db)
-    a = reshape_to(a, (*(d for d in batch_a if d != 1), *a.shape[-2:]))
-    b = reshape_to(b, (*(d for d in batch_b if d != 1), *b.shape[-2:]))
+    batch_a, batch_b = tuple(a.shape[:-2]), tuple(b.shape[:-2])
+    a, of_a = _without_ones(a, letters[rank - len(batch_a):], batch_b)
+    b, of_b = _without_ones(b, letters[rank - len(batch_b):], batch_a)
+    row, column = "m" * (len(a.shape) - len(of_a) == 2), "n" * (len(b.shape) - len(of_b) == 2)
     out = "".join(c for c in letters if c in of_a + of_b)
-    y = emit(Contract(f"{of_a}mk,{of_b}kn->{out}mn"), a, b)
-    return reshape_to(y, (*shape, *y.shape[-2:]))
+    return emit(Contract(f"{of_a}{row}k,{of_b}k{column}->{out}{row}{column}"), a, b)
+
+
+def _without_ones(x, letters: list[str], other: tuple):
+    """`x` without the batch axes of extent 1 that meet a longer one of the shape `other`, and the letters of those left."""
+    batch = tuple(x.shape[:-2])
+    aligned = (1,) * (len(batch) - len(other)) + other
+    meets = aligned[len(aligned) - len(batch):]
+    kept = [d != 1 or m == 1 for d, m in zip(batch, meets)]
+    shape = (*(d for d, keep in zip(batch, kept) if keep), *x.shape[len(batch):])
+    return reshape_to(x, shape), "".join(c for c, keep in zip(letters, kept) if keep)
 
 
 @operator("Einsum", 12)

@@ -23,14 +23,16 @@ def known(value, what: str) -> np.ndarray:
         return value.value.op.array
     if isinstance(value, SymbolicArray):
         raise Refusal(f"{what} must be known as a number and is {value.entries.tolist()}; fix the dims with dims=")
-    sources = _integer_inputs(value) if isinstance(value, Tracer) else ()
+    sources = _settings(value) if isinstance(value, Tracer) else ()
     way_out = f"; give {', '.join(map(repr, sources))} in inputs=" if sources else " and is computed from the model's inputs"
     raise Refusal(f"{what} must be known while importing{way_out}", sources)
 
 
-def _integer_inputs(tracer: Tracer) -> tuple[str, ...]:
-    """The model's inputs that `tracer` is computed from, if all of them are integers, bools or scalars: such inputs are
-    settings (shapes, positions), which a user can fix."""
+def _settings(tracer: Tracer) -> tuple[str, ...]:
+    """The model's inputs that `tracer` is computed from where they are settings, such as shapes and positions, which a user
+    can fix: it is an input itself, or all of them are integers, bools or scalars."""
+    if tracer.value.node is None:
+        return (tracer.value.name,) if tracer.value.name else ()
     names, seen, pending = {}, set(), [tracer.value]
     while pending:
         value = pending.pop()
