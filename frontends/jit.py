@@ -19,7 +19,7 @@ from . import tree
 from .array.operands import as_array, weak_kind
 from .array.tracer import current_trace, user_location
 from .compile import executable
-from .trace import Traced, argument_names, trace_call
+from .trace import Traced, trace_call
 
 _WEAK = (("bool",), ("int",), ("float",))
 
@@ -67,7 +67,10 @@ class _Entry:
 
     run: Callable
     structure: tree.Structure
-    graph: Graph
+
+    def __call__(self, arrays: Sequence[np.ndarray]):
+        results = self.run(*arrays)
+        return results[0] if self.structure.key == tree.LEAF else tree.unflatten(self.structure, results)
 
 
 class Jit:
@@ -83,6 +86,7 @@ class Jit:
         if set(self._donated) & set(self._places):
             raise TraceError("a static argument can't be donated", hint="donate arrays alone")
         self._entries: dict[Any, _Entry] = {}
+        self._flat: dict[tuple, _Entry] = {}  # those whose arguments all are arrays, by shapes and dtypes
         self._reasons: list[str] = []
         self._signatures: list[Signature] = []
         self._lock = threading.RLock()
@@ -90,6 +94,10 @@ class Jit:
     def __call__(self, *args, **kwargs):
         if current_trace() is not None:
             return self.__wrapped__(*args, **kwargs)
+        if not kwargs and not self._places and all(type(x) is np.ndarray for x in args):
+            entry = self._flat.get(tuple([(x.shape, x.dtype) for x in args]))  # the common case, without a tree
+            if entry is not None:
+                return entry(args)
         dynamic, keywords, static = self._split(args, kwargs)
         leaves, structure = tree.flatten((dynamic, keywords))
         signature = structure, tuple([_key(x) for x in leaves]), static
@@ -99,8 +107,7 @@ class Jit:
             raise self._unhashable(static) from None
         if entry is None:
             entry = self._compile(signature, args, kwargs)
-        arrays = [x if type(x) is np.ndarray else as_array(x) for x in leaves]
-        return tree.unflatten(entry.structure, entry.run(*arrays))
+        return entry([x if type(x) is np.ndarray else as_array(x) for x in leaves])
 
     def __get__(self, instance, owner=None):
         return self if instance is None else MethodType(self, instance)
@@ -132,7 +139,9 @@ class Jit:
             run = executable(traced.graph, device=self.device, options=self.options, donate=self._donated_leaves(args))
             self._reasons.append(self._reason(signature, traced.graph))
             self._signatures.append(signature)
-            entry = self._entries[key] = _Entry(run, traced.structure, traced.graph)
+            entry = self._entries[key] = _Entry(run, traced.structure)
+            if not kwargs and not self._places and all(type(x) is np.ndarray for x in args):
+                self._flat[tuple([(x.shape, x.dtype) for x in args])] = entry
             return entry
 
     def _trace(self, args: tuple, kwargs: dict) -> Traced:
@@ -172,6 +181,7 @@ class Jit:
         """Forget every compiled signature."""
         with self._lock:
             self._entries.clear()
+            self._flat.clear()
             self._reasons.clear()
             self._signatures.clear()
 

@@ -6,8 +6,6 @@ import inspect
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Sequence
 
-import numpy as np
-
 from ..compiler.core.dims import DimExpr
 from ..compiler.core.dtypes import as_dtype
 from ..compiler.core.errors import DTypeError, LaminaError, TraceError

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from math import gcd, inf
+from numbers import Integral
 from typing import Mapping, Union
 
 from .errors import FormatError, ShapeError
@@ -68,6 +69,8 @@ class DimExpr:
         return dict(self.terms)
 
     def __add__(self, other: "Dim") -> "Dim":
+        if not isinstance(other, _DIMS):
+            return NotImplemented
         out = self._dict()
         for monomial, c in _terms(other):
             out[monomial] = out.get(monomial, 0) + c
@@ -79,12 +82,14 @@ class DimExpr:
         return self * -1
 
     def __sub__(self, other: "Dim") -> "Dim":
-        return self + (other * -1)
+        return self + (other * -1) if isinstance(other, _DIMS) else NotImplemented
 
     def __rsub__(self, other: "Dim") -> "Dim":
         return (self * -1) + other
 
     def __mul__(self, other: "Dim") -> "Dim":
+        if not isinstance(other, _DIMS):
+            return NotImplemented
         out: dict[Monomial, int] = {}
         for m1, c1 in self.terms:
             for m2, c2 in _terms(other):
@@ -95,6 +100,8 @@ class DimExpr:
     __rmul__ = __mul__
 
     def __floordiv__(self, other: "Dim") -> "Dim":
+        if not isinstance(other, _DIMS):
+            return NotImplemented
         quotient = divide_exactly(self, other)
         if quotient is not None:
             return quotient
@@ -110,7 +117,7 @@ class DimExpr:
         return _make(whole) + DimExpr((((FloorDiv(rest, other),), 1),))
 
     def __mod__(self, other: "Dim") -> "Dim":
-        return self - (self // other) * other
+        return self - (self // other) * other if isinstance(other, _DIMS) else NotImplemented
 
     def __str__(self) -> str:
         parts = []
@@ -124,11 +131,28 @@ class DimExpr:
     def __bool__(self) -> bool:
         raise ShapeError(f"the truth of the symbolic dim {self} is not known while compiling")
 
-    def __lt__(self, other):
-        return str(self) < str(other)
+    def __lt__(self, other: "Dim") -> bool:
+        return _is_below(self, other, f"{self} < {other}") if isinstance(other, _DIMS) else NotImplemented
+
+    def __gt__(self, other: "Dim") -> bool:
+        return _is_below(other, self, f"{self} > {other}") if isinstance(other, _DIMS) else NotImplemented
+
+    def __le__(self, other: "Dim") -> bool:
+        return not _is_below(other, self, f"{self} <= {other}") if isinstance(other, _DIMS) else NotImplemented
+
+    def __ge__(self, other: "Dim") -> bool:
+        return not _is_below(self, other, f"{self} >= {other}") if isinstance(other, _DIMS) else NotImplemented
 
 
 Dim = Union[int, DimExpr]
+_DIMS = (Integral, DimExpr)  # what dims are computed with; arrays compute with dims themselves
+
+
+def _is_below(a: Dim, b: Dim, question: str) -> bool:
+    low, high = bounds(a - b)
+    if low < 0 <= high:
+        raise ShapeError(f"whether {question} is not known while compiling", hint="declare facts of the dims that decide it")
+    return high < 0
 
 
 def symbol(name: str, lower: int = 1, upper: int = UNBOUNDED, multiple: int = 1) -> DimExpr:
