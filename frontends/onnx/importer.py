@@ -20,7 +20,7 @@ from ...compiler.graph.graph import Graph
 from ...compiler.ops import Constant
 from ..array.tracer import UNIFORM_LIMIT, Tracer, current_trace, located, tracing
 from .functions import called_function
-from .model import Model, domain_name, dtype_of_code, read_model
+from .model import Model, domain_name, dtype_of_code, read_model, require_text
 from .operators.values import is_narrow
 from .signature import InputDims
 from .symbolic import SymbolicArray, compute, materialize
@@ -143,6 +143,7 @@ class Importer:
             raise FormatError(f"{self.model.source}: {reader} read {name!r}, which nothing before defines") from None
 
     def _node(self, node, frame: Frame, position: int) -> None:
+        require_text(self.model.source, node.name, node.op_type, node.domain, *node.input, *node.output)
         name = frame.prefix + (node.name or f"{node.op_type}_{position}")
         inputs = [self._lookup(frame, i, f"node {name!r}") if i else None for i in node.input]
         location = Location(name=name)

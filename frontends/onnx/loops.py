@@ -33,7 +33,14 @@ def scan(body: Callable, init: Sequence, xs: Sequence, reverse: bool = False, le
 
 def cond(predicate, on_true: Callable, on_false: Callable) -> list:
     """The results of the branch that `predicate`, one bool, chooses."""
-    branches = [_traced(branch, [], "a branch") for branch in (on_false, on_true)]
+    branches, refusals = [], []
+    for branch in (on_true, on_false):
+        try:
+            branches.insert(0, _traced(branch, [], "a branch"))
+        except Refusal as refusal:  # the other branch is traced all the same, so that its problems are found
+            refusals.append(refusal)
+    if refusals:
+        raise refusals[0]
     _require_same(*([r.type for r in graph.results] for graph, _ in branches), "a result of the branches")
     captured = _union(branches)
     graphs = tuple(_over(graph, [], own, captured)[0] for graph, own in branches)

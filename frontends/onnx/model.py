@@ -106,7 +106,16 @@ def _checked(model: Model) -> Model:
     missing = ", ".join(f"no {what}" for what, is_there in present.items() if not is_there)
     if missing:
         raise FormatError(f"{model.source} is not an ONNX model, or is truncated: it has {missing}")
+    graph = proto.graph
+    require_text(model.source, graph.name, *(v.name for values in (graph.input, graph.output, graph.initializer) for v in values))
     return model
+
+
+def require_text(source: str, *names) -> None:
+    """FormatError where a name is not UTF-8: protobuf gives it as bytes then."""
+    for name in names:
+        if not isinstance(name, str):
+            raise FormatError(f"{source} is corrupt: the name {name!r} is not UTF-8")
 
 
 # ---- tensors -------------------------------------------------------------------------------------------------------

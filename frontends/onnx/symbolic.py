@@ -16,7 +16,7 @@ from ...compiler.core.dtypes import as_dtype
 from ...compiler.core.errors import ShapeError
 from .. import array as lm
 from ..array.operands import as_array, extent
-from .table import Refusal
+from .model import dtype_of_code
 
 RULES: dict[str, Callable] = {}
 
@@ -49,16 +49,18 @@ def extents(values, dtype=np.int64) -> "SymbolicArray | np.ndarray":
 
 
 def compute(name: str, inputs: list, attributes: dict, outputs: int):
-    """The outputs of the operator `name` on extents, or None where it has no meaning on them."""
-    rule = RULES.get(name)
-    if rule is None:
-        return None
+    """The outputs of the operator `name` on extents, or None where it has no meaning on them, or the facts do not decide it:
+    then the extents become tensors."""
     dtype = next(i.dtype for i in inputs if isinstance(i, SymbolicArray))
-    plain = [i.entries if isinstance(i, SymbolicArray) else i for i in inputs]
+    if name == "Cast":
+        return (SymbolicArray(inputs[0].entries, dtype_of_code(attributes["to"]).numpy),)
+    meaning = RULES.get("Div exactly" if name == "Div" and dtype.kind == "f" else name)
+    if meaning is None:
+        return None
     try:
-        results = rule(*plain, **attributes)
-    except ShapeError as error:
-        raise Refusal(f"on extents that are not known as numbers: {error.message}") from None
+        results = meaning(*(i.entries if isinstance(i, SymbolicArray) else i for i in inputs), **attributes)
+    except ShapeError:
+        return None
     results = results if isinstance(results, tuple) else (results,)
     return tuple(extents(np.asarray(r), dtype) if np.asarray(r).dtype == object else np.asarray(r) for r in results[:outputs])
 
@@ -105,16 +107,23 @@ def is_equal(a: Dim, b: Dim) -> bool:
     raise ShapeError(f"whether {a} == {b} depends on the extents")
 
 
-def _divide(a: Dim, b: Dim) -> Dim:
+def _divide_exactly(a: Dim, b: Dim) -> Dim:
     exact = divide_exactly(a, b)
-    if exact is not None:
-        return exact
-    if bounds(a)[0] < 0:
+    if exact is None:
+        raise ShapeError(f"({a}) / ({b}) may leave a remainder")
+    return exact
+
+
+def _divide(a: Dim, b: Dim) -> Dim:
+    """a / b of integers, toward zero."""
+    exact = divide_exactly(a, b)
+    if exact is None and bounds(a)[0] < 0:
         raise ShapeError(f"({a}) / ({b}) rounds toward zero and may be negative")
-    return a // b
+    return a // b if exact is None else exact
 
 
 for _name, _function in {"Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mul": lambda a, b: a * b, "Div": _divide,
+                         "Div exactly": _divide_exactly,
                          "Mod": lambda a, b: a % b, "Equal": is_equal, "Less": is_less,
                          "Greater": lambda a, b: is_less(b, a), "LessOrEqual": lambda a, b: not is_less(b, a),
                          "GreaterOrEqual": lambda a, b: not is_less(a, b)}.items():
@@ -139,11 +148,6 @@ def _identity(a, **_):
 @rule("Neg")
 def _neg(a):
     return np.frompyfunc(lambda d: d * -1, 1, 1)(_objects(a))
-
-
-@rule("Cast")
-def _cast(a, to, **_):
-    return a
 
 
 @rule("Gather")
