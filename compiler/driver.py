@@ -63,8 +63,9 @@ def emit_program(program: Program, target: Target, entry: str | None = None) -> 
         names.append(name)
         if name not in modules:
             modules[name] = kernel_module(kernel, target, name)
-    entry = entry or "lamina_model"
-    modules["host"] = host_module(program, target, entry, names)
+    host = host_module(program, target, "lamina_model", names)
+    entry = entry or f"lamina_m_{hashlib.blake2b((host + target.name).encode(), digest_size=10).hexdigest()}"
+    modules["host"] = host.replace("@lamina_model_", f"@{entry}_")
     modules["support"] = support_ir(target.triple)
     return modules, entry
 

@@ -15,6 +15,8 @@ from .passes.inline_calls import inline_calls
 from .passes.layout import propagate_layout
 from .passes.padding import separate_padding
 from .passes.pack import pack_weights
+from .passes.sink_constants import sink_constants
+from .passes.split_transposed import split_transposed
 from .plan.materialize import materialize
 from .targets.target import Target
 
@@ -31,9 +33,11 @@ class Stage:
 
 STAGES = (
     Stage("inline", lambda g, t, o, r: inline_calls(g), "traced", "calls are for people; every later pass sees one flat graph"),
+    Stage("sink-constants", lambda g, t, o, r: sink_constants(g), "traced", "bodies fold and pack the constants that they use"),
     Stage("canonicalize", lambda g, t, o, r: canonicalize(g), "canonical", "folds and simplifies first, so that later passes meet few forms"),
     Stage("layout", lambda g, t, o, r: propagate_layout(g), "canonical", "moves transposes out of the way while ops are still single"),
     Stage("canonicalize-layout", lambda g, t, o, r: canonicalize(g), "canonical", "folds what layout left: transposed constants, unit dims"),
+    Stage("split-transposed", lambda g, t, o, r: split_transposed(g), "canonical", "before its convolutions get their borders"),
     Stage("padding", lambda g, t, o, r: separate_padding(g), "canonical", "after the rules that fold pads into convolutions, before groups form"),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
     Stage("pack", lambda g, t, o, r: pack_weights(g, t), "fused", "constant operands of contractions take their kernel's layout"),

@@ -3,6 +3,8 @@
 `int32 NAME_run_frame(ptr frame, int32 cap)`: the frame is an array of words: the arena, then each constant, input and output (addresses),
 then each symbol (extents). `cap` bounds the threads of this call (0: as many as the process may use). It returns 0.
 `int64 NAME_arena(ptr symbols)`: the arena bytes for these extents.
+
+NAME is made of the program's content, and the functions are weak: models that are linked together never clash.
 """
 
 from __future__ import annotations
@@ -219,7 +221,7 @@ class _Host:
             place = self.emit(f"getelementptr inbounds i64, ptr %symbols, i64 {i}")
             self.symbols[s.name] = self.emit(f"load i64, ptr {place}, align 8")
         top = self.place_slots()
-        arena = [f"define i64 @{self.name}_arena(ptr %symbols) #0 {{", "entry:", *self.lines, f"  ret i64 {top}", "}"]
+        arena = [f"define weak_odr i64 @{self.name}_arena(ptr %symbols) #0 {{", "entry:", *self.lines, f"  ret i64 {top}", "}"]
 
         self.lines, self.symbols, self.starts = [], {}, {}
         for i, s in enumerate(program.symbols):
@@ -227,7 +229,7 @@ class _Host:
         self.arena = self.word(0)
         self.place_slots()
         self.steps(program.steps)
-        head = [f"define i32 @{self.name}_run_frame(ptr %frame, i32 %cap) #0 {{", "entry:",
+        head = [f"define weak_odr i32 @{self.name}_run_frame(ptr %frame, i32 %cap) #0 {{", "entry:",
                 f"  %args = alloca [{max(1, words)} x i64], align 64", *(f"  {s} = alloca i64, align 8" for s in self.slots)]
         head.append("  %threads = call i32 @lamina_begin(i32 %cap)" if parallel else "  %threads = add i32 0, 1")
         tail = (["  call void @lamina_end(i32 %threads)"] if parallel else []) + ["  ret i32 0", "}"]

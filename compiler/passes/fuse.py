@@ -118,8 +118,32 @@ class _Fusion:
                 push(node)
             elif reason:
                 self.remarks.add("fuse", f"{_name(seed)} with {_name(node)}", False, reason)
+        self._absorb_producers(group)
         self._drop_trailing_views(group)
         return group
+
+    def _absorb_producers(self, group: Group) -> None:
+        """Take in pointwise nodes whose results only this group reads: siblings of the seed that growing forward did not meet."""
+        changed = True
+        while changed and len(group.nodes) < LARGEST_GROUP:
+            changed = False
+            members = set(group.nodes)
+            shape = without_units(group.nodes[0].results[0].shape)
+            for node in {o.node for n in group.nodes for o in n.operands if o.node is not None and o not in group.values}:
+                if node in self.group_of or is_outside(node) or not node.op.is_pointwise:
+                    continue
+                if without_units(node.results[0].shape) != shape or node.results[0] in self._graph_results:
+                    continue
+                if any(u not in members for u in self.graph.users[node.results[0]]) or any(self._reaches(o, group) for o in node.operands):
+                    continue
+                if group.kind == "reduction":
+                    trial = Group("reduction", [*group.nodes, node], group.values | set(node.results))
+                    try:
+                        find_domain(self._body(self._without_trailing_views(trial))[0])
+                    except Mismatch:
+                        continue
+                group.add(node)
+                changed = True
 
     def _refusal(self, group: Group, node: Node) -> str | None:
         """Why `node` can't join `group`; None where it can, "" where there is nothing to say."""

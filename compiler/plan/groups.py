@@ -15,11 +15,12 @@ from ..ops.rearrange import Broadcast
 
 
 @lru_cache(maxsize=256)
-def fill_group(type: TensorType, value) -> Fused:
-    """A group that writes `value` everywhere."""
+def fill_group(types: tuple[TensorType, ...], value) -> Fused:
+    """A group that writes `value` everywhere in results of these types."""
     builder = Builder("fill", fold=False)
-    number = builder.emit(Constant(np.asarray(value, type.dtype.numpy)))
-    return Fused(builder.finish([builder.emit(Broadcast(type.shape, ()), number)]), "loops", "fill")
+    number = builder.emit(Constant(np.asarray(value, types[0].dtype.numpy)))
+    sides = [builder._append(Broadcast(t.shape, ()), (number,))[0] for t in types]  # equal shapes are still results of their own
+    return Fused(builder.finish(sides), "loops", "fill")
 
 
 @lru_cache(maxsize=256)

@@ -1,90 +1,108 @@
 """What must stand in memory of its own?  Results, operands of joins, and views that strides can't express get a kernel that makes them.
 
-After this pass every graph result, and every operand of a Concat or Pad that is left, is made by a group (or a join), for that place
-alone; every view is one that `plan.views` can express.
+After this pass every graph result, and every operand of a Concat or Pad, is made by a group, a join or control flow that can write it
+straight to its place; every view is one that `plan.views` can express there.
 """
 
 from __future__ import annotations
 
-from ..graph.builder import Builder
-from ..graph.graph import Graph, Value
+from dataclasses import replace
+
+from ..graph.builder import Builder, rebuild
+from ..graph.graph import Graph, Node, Value
 from ..kernel.ir import row_major
 from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
-from ..ops.rearrange import Concat, Pad
-from .program import Place, Storage
-from .views import view
-from ..passes.fuse import is_outside
+from ..ops.rearrange import Concat, Pad, Reshape, Transpose
 from .groups import copy_group, view_group
+from .program import Place, Storage
+from .views import unview, view
 
 _CONTROL = (Cond, While, Scan)
 _OWN = (Fused, Concat, Pad, *_CONTROL)
 
 
-def materialize(graph: Graph) -> Graph:
-    """`graph` with copies where a value has to lie in two places, or where a view has to be computed."""
+def materialize(graph: Graph, carries: int = 0) -> Graph:
+    """`graph` with copies where a value has to lie in two places, or where a view has to be computed.
+
+    The first `carries` results may be the parameters of the same number as they are: a loop's carries that do not change.
+    """
+    graph = _explicit_views(graph)
+    copies = _find_copies(graph, carries)
     builder = Builder(graph.name, fold=False)
     env: dict[Value, Value] = {p: builder.parameter(p.type, p.name) for p in graph.params}
-    places: dict[Value, Place] = {v: _dense(v) for v in env.values()}
-    taken: set[Value] = set()  # values whose place is decided by a join or a result
 
-    def copy(value: Value) -> Value:
+    def copied(value: Value) -> Value:
         # not through emit: two copies of one value are two values
-        result = builder._append(copy_group(value.type), (value,))[0]
-        places[result] = _dense(result)
-        return result
-
-    def own(value: Value, into_join: bool) -> Value:
-        """`value`, or a copy of it, such that it may be placed where it is wanted."""
-        node = value.node
-        if node is None or not isinstance(node.op, _OWN) or value in taken:
-            value = copy(value)
-        elif into_join and isinstance(node.op, _CONTROL):
-            value = copy(value)
-        elif into_join and _reshaped(value):
-            value = copy(value)
-        taken.add(value)
-        return value
-
-    # Values that a view reads as dense can't be placed with strides.
-    reshaped: set[Value] = set()
-    for node in graph.nodes:
-        if is_outside(node) and not isinstance(node.op, (Constant, *_OWN)):
-            reshaped.update(node.operands)
-    result_set = set(graph.results)
-
-    def _reshaped(value: Value) -> bool:
-        return origin.get(value) in reshaped or origin.get(value) in result_set
-
-    origin: dict[Value, Value] = {}
+        return builder._append(copy_group(value.type), (value,))[0]
     for node in graph.nodes:
         builder.location = node.location
-        operands = tuple(env[o] for o in node.operands)
-        op = node.op
-        if isinstance(op, (Concat, Pad)):
-            operands = tuple(own(o, True) for o in operands)
-        elif isinstance(op, _CONTROL):
-            op = _inside(op)
-        if isinstance(op, (Constant, *_OWN)):
-            results = builder.constant(op.array, op.label) if isinstance(op, Constant) else builder._append(op, operands)
-            results = (results,) if isinstance(results, Value) else results
-            for r in results:
-                places[r] = _dense(r)
-        else:
-            place = view(op, places[operands[0]], node.results[0].shape)
-            if place is None or op.expands and not node.operands:
-                results = builder._append(view_group(op, operands[0].type), operands)
-                places[results[0]] = _dense(results[0])
-            else:
-                results = builder._append(op, operands)
-                places[results[0]] = place
+        operands = tuple(copied(env[o]) if (node, i) in copies else env[o] for i, o in enumerate(node.operands))
+        op = _inside(node.op) if isinstance(node.op, _CONTROL) else node.op
+        results = (builder.constant(op.array, op.label),) if isinstance(op, Constant) else builder._append(op, operands)
         env.update(zip(node.results, results))
-        for old, new in zip(node.results, results):
-            origin[new] = old
-    results = []
-    for value in graph.results:
-        results.append(own(env[value], False))
+    results = [copied(env[r]) if (None, i) in copies else env[r] for i, r in enumerate(graph.results)]
     return builder.finish(results, graph.output_names)
+
+
+def _is_view(node: Node) -> bool:
+    return not isinstance(node.op, (Constant, *_OWN))
+
+
+def _explicit_views(graph: Graph) -> Graph:
+    """`graph` with a group for each view that strides over its dense operand can't express."""
+    places: dict[Value, Place] = {}
+
+    def transform(builder: Builder, node: Node, operands):
+        if not _is_view(node):
+            return None
+        place = view(node.op, places.get(operands[0]) or _dense(operands[0]), node.results[0].shape)
+        if place is None:
+            return builder.emit_all(view_group(node.op, operands[0].type), *operands)
+        results = builder.emit_all(node.op, *operands)
+        places[results[0]] = place
+        return results
+    return rebuild(graph, transform=transform, fold=False)
+
+
+def _find_copies(graph: Graph, carries: int) -> set[tuple[Node | None, int]]:
+    """(consumer, operand position) for each use that needs a copy of its own; None stands for the graph's results."""
+    assigned: dict[Value, Place] = {}
+    copies: set[tuple[Node | None, int]] = set()
+
+    def expressible(value: Value, place: Place) -> bool:
+        """Whether every view of `value` can be had where it is to lie."""
+        for user in graph.users.get(value, ()):
+            if _is_view(user):
+                seen = view(user.op, place, user.results[0].shape)
+                if seen is None or not expressible(user.results[0], seen):
+                    return False
+        return True
+
+    def claim(value: Value, place: Place) -> bool:
+        while isinstance(value.op, (Reshape, Transpose)):
+            operand = value.node.operands[0]
+            behind = unview(value.op, place, operand.shape)
+            if behind is None:
+                return False
+            value, place = operand, behind
+        if value.node is None or not isinstance(value.op, _OWN) or value in assigned or not expressible(value, place):
+            return False
+        assigned[value] = place
+        return True
+
+    for i, result in enumerate(graph.results):
+        unchanged = i < carries and result is graph.params[i]
+        if not unchanged and not claim(result, _dense(result)):
+            copies.add((None, i))
+    for node in reversed(graph.nodes):
+        if not isinstance(node.op, (Concat, Pad)):
+            continue
+        place = assigned.setdefault(node.results[0], _dense(node.results[0]))
+        for i, operand in enumerate(node.operands):
+            if not claim(operand, replace(place, shape=operand.shape)):
+                copies.add((node, i))
+    return copies
 
 
 def _dense(value: Value) -> Place:
@@ -92,11 +110,8 @@ def _dense(value: Value) -> Place:
 
 
 def _inside(op):
-    from dataclasses import replace
-    changes = {}
-    for name, value in vars(op).items():
-        if isinstance(value, Graph):
-            changes[name] = materialize(value)
-        elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
-            changes[name] = tuple(materialize(g) for g in value)
-    return replace(op, **changes)
+    if isinstance(op, Scan):
+        return replace(op, body=materialize(op.body, op.carries))
+    if isinstance(op, While):
+        return While(materialize(op.condition), materialize(op.body, len(op.body.results)))
+    return replace(op, branches=tuple(map(materialize, op.branches)))

@@ -17,10 +17,10 @@ from ..kernel.ir import Buffer, Kernel, row_major
 from ..lower.group import inplace_pairs, lower_group
 from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
-from ..ops.rearrange import Concat, Pad
+from ..ops.rearrange import Concat, Pad, Reshape, Transpose
 from ..targets.target import Target
 from .program import Branch, Launch, Loop, Place, Port, Program, Step, Storage
-from .views import view
+from .views import unview, view
 
 
 def place_graph(graph: Graph, target: Target, donated: tuple[int, ...] = (), keep: Callable | None = None) -> Program:
@@ -98,7 +98,9 @@ class _Planner:
 
     def block(self, graph: Graph, wanted: dict[Value, Place]) -> list[Step]:
         """The steps of `graph`; values in `wanted` are to lie there."""
-        assigned = dict(wanted)
+        assigned: dict[Value, Place] = {}
+        for value, place in wanted.items():
+            self._assign(value, place, assigned)
         for node in reversed(graph.nodes):
             if isinstance(node.op, (Concat, Pad)):
                 self._assemble(node, assigned)
@@ -119,12 +121,22 @@ class _Planner:
             offset = place.offset
             for low, stride in zip(node.op.low, place.strides):
                 offset = offset + low * stride
-            assigned[operand] = replace(place, offset=offset, shape=operand.shape)
+            self._assign(operand, replace(place, offset=offset, shape=operand.shape), assigned)
             return
         at: Dim = 0
         for operand in node.operands:
-            assigned[operand] = replace(place, offset=place.offset + at * place.strides[node.op.axis], shape=operand.shape)
+            self._assign(operand, replace(place, offset=place.offset + at * place.strides[node.op.axis], shape=operand.shape), assigned)
             at = at + operand.shape[node.op.axis]
+
+    def _assign(self, value: Value, place: Place, assigned: dict[Value, Place]) -> None:
+        """Have `value` lie at `place`: what is behind its views has to lie so that they show it there."""
+        while isinstance(value.op, (Reshape, Transpose)):
+            operand = value.node.operands[0]
+            behind = unview(value.op, place, operand.shape)
+            if behind is None:
+                raise CompilerError(f"{value!r} can't be joined in place", location=value.node.location)
+            value, place = operand, behind
+        assigned[value] = place
 
     def _node(self, graph: Graph, node: Node, assigned: dict[Value, Place], steps: list[Step]) -> None:
         op = node.op
@@ -224,6 +236,7 @@ class _Planner:
         op = node.op
         from .groups import fill_group
         low, high = [0] * len(place.shape), [0] * len(place.shape)
+        sides = []
         for axis, (before, after) in enumerate(zip(op.low, op.high)):
             for at, extent in ((0, before), (place.shape[axis] - after, after)):
                 if extent == 0:
@@ -233,10 +246,11 @@ class _Planner:
                     shape[other] = place.shape[other] - low[other] - high[other]
                     offset = offset + low[other] * place.strides[other]
                 shape[axis] = extent
-                side = replace(place, offset=offset + at * place.strides[axis], shape=tuple(shape))
-                group = fill_group(TensorType(tuple(shape), place.dtype), op.value)
-                self._emit_launch(group, group.body, [], [side], steps, node.location, f"{_label(node)} border")
+                sides.append(replace(place, offset=offset + at * place.strides[axis], shape=tuple(shape)))
             low[axis], high[axis] = before, after
+        if sides:
+            group = fill_group(tuple(TensorType(side.shape, place.dtype) for side in sides), op.value)
+            self._emit_launch(group, group.body, [], sides, steps, node.location, f"{_label(node)} border")
 
     # ---- control flow ---------------------------------------------------------------------------------------------------
     def _counter(self) -> Symbol:
@@ -255,10 +269,14 @@ class _Planner:
         place = self.dense(type, storage)
         return place, lambda t: replace(place, offset=(t - (t // 2) * 2) * type.size)
 
-    def _carried(self, node: Node, count: int, steps: list[Step]):
+    def _carried(self, node: Node, body: Graph, count: int, steps: list[Step]):
         halves = []
         for i in range(count):
             operand = node.operands[i]
+            if body.results[i] is body.params[i]:  # it does not change: it stays where it is
+                place = self.places[operand]
+                halves.append((place, lambda t, place=place: place))
+                continue
             first, at = self._halves(operand.type, f"{_label(node)} carry {i}", node.location)
             self._copy(self.places[operand], first, steps, node.location)
             halves.append((first, at))
@@ -270,7 +288,7 @@ class _Planner:
         counter = self._counter()
         t = symbol(counter.name, 0)
         at = (trip - 1) - t if op.reverse else t
-        halves = self._carried(node, op.carries, steps)
+        halves = self._carried(node, op.body, op.carries, steps)
         body = op.body
         for i, param in enumerate(body.params):
             if i < op.carries:
@@ -289,7 +307,8 @@ class _Planner:
         wanted = {}
         for i, value in enumerate(body.results):
             if i < op.carries:
-                wanted[value] = halves[i][1](t + 1)
+                if value is not body.params[i]:
+                    wanted[value] = halves[i][1](t + 1)
             else:
                 place = stacked[i - op.carries]
                 wanted[value] = replace(place, offset=place.offset + at * place.strides[0], shape=place.shape[1:], strides=place.strides[1:])
@@ -318,7 +337,7 @@ class _Planner:
         op = node.op
         counter = self._counter()
         t = symbol(counter.name, 0)
-        halves = self._carried(node, len(node.operands), steps)
+        halves = self._carried(node, op.body, len(node.operands), steps)
         self.open_scope()
         for i, (a, b) in enumerate(zip(op.condition.params, op.body.params)):
             self.places[a] = self.places[b] = halves[i][1](t)
@@ -327,7 +346,7 @@ class _Planner:
         self.touch(flag)
         before = self.block(op.condition, {op.condition.results[0]: flag})
         self.touch(flag)
-        wanted = {value: halves[i][1](t + 1) for i, value in enumerate(op.body.results)}
+        wanted = {value: halves[i][1](t + 1) for i, value in enumerate(op.body.results) if value is not op.body.params[i]}
         inner = self.block(op.body, wanted)
         for first, _ in halves:
             self.touch(first)

@@ -30,6 +30,19 @@ def view(op, place: Place, shape: tuple[Dim, ...]) -> Place | None:
     return None
 
 
+def unview(op, place: Place, shape: tuple[Dim, ...]) -> Place | None:
+    """Where `op`'s operand, of `shape`, must lie for its result to lie at `place`; None where strides can't express it."""
+    if isinstance(op, Transpose):
+        strides: list[Dim] = [0] * len(shape)
+        for axis, stride in zip(op.permutation, place.strides):
+            strides[axis] = stride
+        return replace(place, shape=shape, strides=tuple(strides))
+    if isinstance(op, Reshape):
+        found = reshape_strides(place.shape, place.strides, shape)
+        return None if found is None else replace(place, shape=shape, strides=found)
+    return None
+
+
 def reshape_strides(old: tuple[Dim, ...], strides: tuple[Dim, ...], new: tuple[Dim, ...]) -> tuple[Dim, ...] | None:
     """Strides that show the same elements, in row-major order, as `new`; None where that takes a copy."""
     if any(d == 0 for d in old):

@@ -74,7 +74,8 @@ def subtract_constant(b: Builder, op, x, c):
     """x - c -> x + (-c)."""
     if not is_constant(c) or is_constant(x):
         return None
-    return b.emit(Add(), x, b.emit(Neg(), c))
+    negative = b.emit(Neg(), c)
+    return b.emit(Add(), x, negative) if is_constant(negative) else None  # else it has no elements
 
 
 @rule(Sub)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ...compiler.core.dims import evaluate, parse_dim
 from ...compiler.core.dtypes import as_dtype
 from ...compiler.core.errors import DTypeError, FormatError, LaminaError
-from ...runtime.signature import TensorSpec, extent_of, numpy_dtype
-from .files import write_file
+from ...runtime.atomic import written_whole
+from ...runtime.signature import TensorSpec, numpy_dtype
 
 INPUT_HELP = ("an input: x=@x.npy, x=2x8xf32=rand:7 (seed 7; also rand:7:0..9 between bounds, zeros, ones, range, 3.5), x=rand with the "
               "model's own shape; or a .npy file (in order) or .npz (by name)")
@@ -127,7 +128,7 @@ def generate(text: str, spec: TensorSpec, extents: Mapping[str, int]) -> np.ndar
     """
     shape, dtype_name, what = _split(text, spec)
     if shape is None:
-        shape = tuple(d if isinstance(d, int) else extents[d] if d in extents else _expression(d, extents) for d in spec.shape)
+        shape = tuple(evaluate(parse_dim(str(d), {}), extents) for d in spec.shape)
     dtype = numpy_dtype(dtype_name)
     size = int(np.prod(shape, dtype=np.int64))
     if what == "zeros":
@@ -146,20 +147,10 @@ def generate(text: str, spec: TensorSpec, extents: Mapping[str, int]) -> np.ndar
 
 
 def _random(rng, shape, dtype, dtype_name: str, low: str | None, high: str | None) -> np.ndarray:
-    if dtype_name == "bool":
-        return rng.integers(0, 2, shape).astype(bool)
-    if "float" not in dtype_name:
-        return rng.integers(int(low or 0), int(high or 1) + (low is None), shape).astype(dtype) if low is None or int(low) < int(high) \
-            else np.full(shape, int(low), dtype)
-    array = rng.standard_normal(shape, np.float32) if low is None else rng.uniform(float(low), float(high), shape)
-    return np.asarray(array).astype(dtype)
-
-
-def _expression(dim: str, extents: Mapping[str, int]) -> int:
-    from ...compiler.core.dims import evaluate, parse_dim
-    from ...compiler.manifest import dim_form
-    parsed = parse_dim(dim, {})
-    return evaluate(parsed, extents) if not isinstance(parsed, int) else extent_of(dim_form(parsed), extents)
+    if "float" in dtype_name:
+        return (rng.standard_normal(shape) if low is None else rng.uniform(float(low), float(high), shape)).astype(dtype)
+    bounds = (0, 1) if low is None or dtype_name == "bool" else (int(low), int(high))
+    return rng.integers(*bounds, shape, endpoint=True).astype(dtype)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -204,3 +195,14 @@ def write_arrays(path: str, arrays: Mapping[str, np.ndarray], console) -> None:
         console.write_bytes(data)
     else:
         write_file(path, data)
+
+
+def write_file(path: str | Path, data: str | bytes) -> None:
+    """Write `data` under `path`, whole or not at all; in place where that is no plain file, such as /dev/null or a pipe."""
+    path = Path(path)
+    data = data.encode() if isinstance(data, str) else data
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    with written_whole(path, durable=False) as file:
+        file.write(data)

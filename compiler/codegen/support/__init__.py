@@ -21,8 +21,9 @@ EXPORTS = ("lamina_parallel", "lamina_begin", "lamina_end", "lamina_max_threads"
 def support_ir(target_triple: str, os: str = "linux") -> str:
     """The runtime object's module: a complete LLVM IR text for `target_triple` that defines `EXPORTS`.
 
-    The state is internal and the functions external, so several objects that are linked share one pool. A shared
-    library that holds it must stay loaded (ld -z nodelete): its workers sleep in its code.
+    The state is internal and the functions external and weak: where several models with this object in them are linked,
+    the functions of one are taken, and with them its state, so they share one pool. A shared library that holds it must
+    stay loaded (ld -z nodelete): its workers sleep in its code.
     """
     row = platform(target_triple, os)
     text = pool_ir(row) + workers_ir(row) + limit_ir(row)

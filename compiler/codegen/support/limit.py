@@ -23,7 +23,7 @@ _LIMIT = """
 @lamina.root = internal constant [1 x i8] zeroinitializer
 
 ; The limit: what was set, else what is found now and kept.
-define i32 @lamina_max_threads() nounwind {
+define weak i32 @lamina_max_threads() nounwind {
 entry:
   %known = load atomic i32, ptr @lamina.limit monotonic, align 4
   %is.known = icmp ne i32 %known, 0
@@ -56,7 +56,7 @@ out:
 }
 
 ; Set the limit, between 1 and $max_threads. It holds from the next lamina_begin on.
-define void @lamina_set_max_threads(i32 %n) nounwind {
+define weak void @lamina_set_max_threads(i32 %n) nounwind {
   %positive = call i32 @llvm.smax.i32(i32 %n, i32 1)
   %limit = call i32 @llvm.smin.i32(i32 %positive, i32 $max_threads)
   store atomic i32 %limit, ptr @lamina.limit monotonic, align 4
@@ -185,7 +185,7 @@ def _quota_ir() -> str:
             f.leave_when(f"eq i8 {f.load('i8', f.element('i8', '%path', length.get()))}, 47  ; /")
     f.ret()
 
-    f = writer.function("i32 @lamina_quota_threads(ptr %root)",
+    f = writer.function("weak i32 @lamina_quota_threads(ptr %root)",
                         "The processors that the control groups' quotas grant, rounded up; 2^20 if there is no quota.\n"
                         "The root of the file system is \"\", or a folder in which tests lay out their own.")
     limit = f.variable("i64", 1 << 20)

@@ -127,6 +127,7 @@ i64 @llvm.umin.i64(i64, i64)
 {i64, i1} @llvm.sadd.with.overflow.i64(i64, i64)
 void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 """
+C_FUNCTIONS = frozenset(re.findall(r"@(\w+)\(", _LIBC))
 _DECLARATIONS = {re.search(r"@([\w.]+)\(", line).group(1): "declare " + line
                  for line in (_LIBC + _INTRINSICS).split("\n") if line}
 

@@ -69,7 +69,7 @@ FIELDS = {
 
 _PARALLEL = """
 ; Run body(args, chunk) for every chunk in 0..n_chunks-1, on up to %threads threads; return when all are done.
-define void @lamina_parallel(ptr %body, ptr %args, i64 %n_chunks, i32 %threads) nounwind {
+define weak void @lamina_parallel(ptr %body, ptr %args, i64 %n_chunks, i32 %threads) nounwind {
 entry:
   %one.thread = icmp sle i32 %threads, 1
   %one.chunk = icmp sle i64 %n_chunks, 1
@@ -209,7 +209,7 @@ out:
 _SESSION = """
 ; A model run begins: take the pool, make and wake the workers. Returns how many threads the run may use: 1 if another
 ; thread holds the pool.
-define i32 @lamina_begin(i32 %cap) nounwind {
+define weak i32 @lamina_begin(i32 %cap) nounwind {
 entry:
   %limit = call i32 @lamina_max_threads()
   %is.capped = icmp sgt i32 %cap, 0
@@ -263,7 +263,7 @@ alone:
 }
 
 ; The run ends: the session becomes even, the workers go to sleep soon, the pool is free.
-define void @lamina_end(i32 %threads) nounwind {
+define weak void @lamina_end(i32 %threads) nounwind {
 entry:
   %shared = icmp sgt i32 %threads, 1
   br i1 %shared, label %give, label %out

@@ -27,7 +27,7 @@ def pow(x: Number, y: Number) -> Number:
     a = x.abs()
     high, low = _log_with_error(a)
     product = y * high
-    product_low = fma(y, high, -product) + y * low
+    product_low = fma(y, low, fma(y, high, -product))
     lower, upper = RANGE[x.dtype]
     inside = (product > lower) & (product < upper)
     p, _, bits = exp_with_error(product.maximum(lower).minimum(upper), inside.select(product_low, 0.0))
@@ -45,7 +45,7 @@ def pow(x: Number, y: Number) -> Number:
 
 
 def _log_with_error(a: Number) -> tuple[Number, Number]:
-    """log(a) as a sum of two floats, the second one below an ulp of the first; a >= 0. (-inf, 0) for 0, (inf, 0) for inf."""
+    """log(a) as a sum of two floats, the second one small; a >= 0. (-inf, 0) for 0, (inf, 0) for inf."""
     k, f = split(a)
     # log(1 + f) = 2 atanh(s) for s = f / (f + 2), with the error of s
     d = f + 2.0
@@ -71,5 +71,5 @@ def _log_with_error(a: Number) -> tuple[Number, Number]:
     whole = k * ln2
     total = whole + v
     total_low = ((whole - total) + v) + fma(k, ln2_low, v_low)
-    high = total + total_low
-    return high, (high.abs() < math.inf).select((total - high) + total_low, 0.0)
+    total_low = (total.abs() < math.inf).select(total_low, 0.0)
+    return total, total_low

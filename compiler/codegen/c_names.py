@@ -1,0 +1,103 @@
+"""How are a model and what it takes and gives called in C?  Identifiers and types from a manifest, for the header and the code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..core.errors import UnsupportedError
+from .support.platforms import C_FUNCTIONS
+
+_KEYWORDS = frozenset("""alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept const consteval
+constexpr constinit const_cast continue co_await co_return co_yield decltype default delete do double dynamic_cast else enum explicit export
+extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected
+public register reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast struct switch template this
+thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq""".split())
+_TYPES = {"bool": "bool", "float16": "uint16_t", "bfloat16": "uint16_t", "float32": "float", "float64": "double"}
+_MOST_PARAMETERS = 127  # of a function that every C compiler takes (C11 5.2.4.1)
+
+OK, ERROR_EXTENT, ERROR_MEMORY, ERROR_CPU = range(4)
+
+
+@dataclass(frozen=True)
+class CArray:
+    """An input or output: its own name, its identifier, C type, dtype, shape (ints and dims as text), shape as the manifest's forms."""
+
+    name: str
+    identifier: str
+    c_type: str
+    dtype: str
+    shape: tuple
+    form: tuple
+
+    @property
+    def elements(self) -> int | None:
+        """The number of elements; None where it depends on dims."""
+        count = 1
+        for extent in self.form:
+            if not isinstance(extent, int):
+                return None
+            count *= extent
+        return count
+
+
+@dataclass(frozen=True)
+class CSymbol:
+    """A dim that the caller gives: its own name, its identifier, and its facts (`upper` None: no bound)."""
+
+    name: str
+    identifier: str
+    lower: int
+    upper: int | None
+    multiple: int
+
+
+@dataclass(frozen=True)
+class CModel:
+    """A model as C sees it: `name` is the prefix of all its functions."""
+
+    name: str
+    inputs: tuple[CArray, ...]
+    outputs: tuple[CArray, ...]
+    symbols: tuple[CSymbol, ...]
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether it has a function with a parameter for each array (else only the one that takes arrays of pointers)."""
+        return len(self.inputs) + len(self.outputs) + len(self.symbols) <= _MOST_PARAMETERS
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions that a library of the model exports."""
+        rest = tuple(f"{self.name}_{f}" for f in ("run", "extents", "arena_bytes", "set_threads", "release", "version"))
+        return ((self.name,) if self.is_typed else ()) + rest
+
+
+def c_model(manifest: dict, name: str) -> CModel:
+    """The model of `manifest` under the prefix `name`; UnsupportedError where that can't be one."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _KEYWORDS or name in C_FUNCTIONS or name == "main":
+        raise UnsupportedError(f"{name!r} can't be the name of a model's C functions",
+                               hint="give another with name=: letters, digits and _, no keyword and no function of the C library")
+    taken: set[str] = set()
+
+    def identifier(text: str) -> str:
+        base = re.sub(r"[^A-Za-z0-9_]", "_", text).lstrip("_") or "array"
+        if base[0].isdigit() or base in _KEYWORDS or base == name:
+            base = f"a_{base}"
+        result, number = base, 2
+        while result.upper() in taken:
+            result, number = f"{base}_{number}", number + 1
+        taken.add(result.upper())
+        return result
+
+    def arrays(rows) -> tuple[CArray, ...]:
+        return tuple(CArray(r["name"], identifier(r["name"]), _TYPES.get(r["dtype"], f"{r['dtype']}_t"), r["dtype"], tuple(r["shape"]),
+                            tuple(r["form"])) for r in rows)
+    symbols = tuple(CSymbol(n, identifier(n), *facts) for n, facts in manifest["symbols"].items())
+    return CModel(name, arrays(manifest["inputs"]), arrays(manifest["outputs"]), symbols)
+
+
+def identifier_of(text: str) -> str:
+    """An identifier made of a file's name, as the default name of a model."""
+    base = re.sub(r"[^A-Za-z0-9_]", "_", text).strip("_") or "model"
+    return base if base[0].isalpha() else f"model_{base}"

@@ -1,0 +1,189 @@
+"""Which model was meant?  MODEL on the command line becomes a Graph, or an Executable."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+from ...compiler.core.errors import FormatError, LaminaError, VerifyError
+from ...compiler.core.location import Location
+from ...compiler.core.options import Options
+from ...compiler.graph.graph import Graph
+
+TEXTS = (".lamina", ".txt")
+CONSTANTS = "constants.npz"  # beside a graph's text: the arrays that it names by digest
+_ROOMS = tuple(str(Path(__file__).resolve().parents[2] / room) for room in ("compiler", "frontends", "runtime"))
+
+
+def model_options(arguments) -> Options:
+    """The compile options that were typed."""
+    return Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse, dump=arguments.dump)
+
+
+def load_graph(arguments, console) -> Graph:
+    """The graph of MODEL with the dims that were typed, verified."""
+    name, dims = arguments.model, dict(arguments.dim)
+    is_function = ".py:" in name
+    if arguments.spec and not is_function:
+        raise LaminaError("--spec is for module.py:function", hint="a model in a file has its types already; --dim declares dims")
+    if is_function:
+        return read_function(name, arguments.spec, dims)
+    if name.endswith(".lam"):
+        raise LaminaError(f"{name} is compiled: its graph is not in it", hint="give the model that it was built from")
+    from ..symbols import with_dims
+    if name.endswith(TEXTS):
+        return with_dims(read_text(name), dims)
+    if name == "-":
+        data = sys.stdin.buffer.read()
+        if data.lstrip()[:6] in (b"graph ", b'graph"') or data.startswith(b"#"):
+            return with_dims(parse(data, "standard input", {}), dims)
+        return load_onnx(data, dims, console)
+    if not Path(name).exists():
+        raise FormatError(f"{name}: there is no such file", hint="MODEL is a .onnx, .lam, .lamina or .txt file, or module.py:function")
+    if not name.endswith(".onnx") and Path(name).is_file():
+        console.detail(f"{name} is read as ONNX")
+    return load_onnx(name, dims, console)
+
+
+def load_onnx(source, dims: dict, console) -> Graph:
+    """The graph of an ONNX model."""
+    from ..onnx import load
+    with console.progress("reading") as tell:
+        tell("import")
+        return load(source, dims=dims)
+
+
+def read_text(path: str) -> Graph:
+    """The graph that a text file spells. Large constants are read from `<name>.npz` or `constants.npz` beside it."""
+    from .arrays import read_arrays
+    file = Path(path)
+    beside = next((p for p in (file.with_suffix(".npz"), file.with_name(CONSTANTS)) if p.is_file()), None)
+    arrays = read_arrays(str(beside)) if beside is not None else {}
+    return parse(file.read_bytes(), path, restored(arrays))
+
+
+def parse(data: bytes, source: str, constants: dict) -> Graph:
+    """The graph in a text, verified."""
+    from ...compiler.graph.text import parse_graph
+    try:
+        return parse_graph(data.decode(), constants).verify()
+    except (VerifyError, FormatError, UnicodeDecodeError) as error:
+        message, hint = (error.message, error.hint) if isinstance(error, LaminaError) else (str(error), None)
+        raise FormatError(f"{source}: {message}", hint=hint) from error
+
+
+def stored(constants: dict) -> dict:
+    """Constants as .npz takes them: types that it has no name for as bits, with the type's name behind the digest."""
+    import numpy as np
+    return {(f"{digest}.{a.dtype.name}" if a.dtype.kind == "V" else digest): (a.view(np.uint16) if a.dtype.kind == "V" else a)
+            for digest, a in constants.items()}
+
+
+def restored(arrays: dict) -> dict:
+    """The inverse of `stored`."""
+    from ...runtime.signature import numpy_dtype
+    return {key.partition(".")[0]: a.view(numpy_dtype(key.partition(".")[2])) if "." in key else a for key, a in arrays.items()}
+
+
+# ---- functions -------------------------------------------------------------------------------------------------------
+def read_function(name: str, specs: list[str], dims: dict) -> Graph:
+    """The graph of a function in a Python file, traced for `specs`; a Graph of that name is taken as it is."""
+    from ..symbols import with_dims
+    from ..trace import trace
+    path, _, attribute = name.rpartition(":")
+    found = import_object(path, attribute)
+    if isinstance(found, Graph):
+        return with_dims(found.verify(), dims)
+    if not callable(found):
+        raise LaminaError(f"{name} is a {type(found).__name__}, not a function or a Graph")
+    function = getattr(found, "__wrapped__", found)
+    try:
+        return trace(function, *(read_spec(s) for s in specs), dims=dims or None).verify()
+    except LaminaError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if frames and frames[-1].filename.startswith(_ROOMS) and not isinstance(error, TypeError):
+            raise
+        raise LaminaError(f"{name} fails while it is traced: {type(error).__name__}: {error}", location=_location(frames, path),
+                          hint="give its array arguments in order: --spec x=batch,128,f32" if isinstance(error, TypeError) else None) from error
+
+
+def import_object(path: str, name: str):
+    """The attribute `name` of the Python file `path`, which is executed."""
+    import importlib.util
+    file = Path(path)
+    if not file.is_file():
+        raise FormatError(f"{path}: there is no such file", hint="MODEL is module.py:function")
+    spec = importlib.util.spec_from_file_location(f"_model_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, LaminaError):
+            raise
+        raise LaminaError(f"{path} can't be imported: {type(error).__name__}: {error}",
+                          location=_location(traceback.extract_tb(error.__traceback__), path)) from error
+    finally:
+        sys.path.remove(str(file.resolve().parent))
+    if not hasattr(module, name):
+        import difflib
+        names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        near = difflib.get_close_matches(name, names, 1)
+        raise LaminaError(f"{path} has no {name!r}", hint=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names) or 'nothing'}")
+    return getattr(module, name)
+
+
+def _location(frames, path: str) -> Location | None:
+    """The last frame that is in the user's file."""
+    wanted = Path(path).resolve()
+    frame = next((f for f in reversed(frames) if Path(f.filename).resolve() == wanted), None)
+    return Location(frame.filename, frame.lineno, frame.name if frame.name != "<module>" else "") if frame else None
+
+
+def read_spec(text: str):
+    """The TensorSpec of "x=batch,128,f32" (a dtype alone is a scalar; float32 where none is given)."""
+    from ...compiler.core.dtypes import as_dtype
+    from ...compiler.core.errors import DTypeError
+    from ..trace import TensorSpec
+    name, sign, rest = text.partition("=")
+    if not sign or not rest:
+        raise LaminaError(f"can't read --spec {text!r}", hint="write NAME=DIM,DIM,DTYPE such as x=batch,128,f32")
+    *shape, last = [part.strip() for part in rest.split(",")]
+    try:
+        dtype = as_dtype(last)
+    except DTypeError:
+        shape, dtype = [*shape, last], as_dtype("float32")
+    return TensorSpec([int(d) if d.isdigit() else d for d in shape], dtype, name)
+
+
+# ---- compiled --------------------------------------------------------------------------------------------------------
+def compile_artifact(graph: Graph, arguments, console):
+    """The Artifact of a graph, by the options that were typed."""
+    from ...compiler.driver import compile_graph
+    from ...runtime.cache import default_cache
+    options = model_options(arguments)
+    if arguments.dump:
+        from .dump import dump_levels
+        dump_levels(graph, options, arguments.dump, console)
+    with console.progress(f"compiling {graph.name}") as tell:
+        return compile_graph(graph, options=options, cache=None if arguments.no_cache else default_cache(), progress=tell)
+
+
+def load_executable(arguments, console):
+    """MODEL ready to run: compiled now, or the artifact that it is."""
+    from ...runtime.executable import Executable
+    if arguments.model.endswith(".lam"):
+        from ...runtime.package import load_artifact
+        if arguments.dim or arguments.spec or arguments.dump or arguments.max_memory is not None or arguments.no_fuse \
+                or arguments.target != "host":
+            raise LaminaError(f"{arguments.model} is compiled already", hint="options of the compilation belong to `lamina build`")
+        return Executable(load_artifact(arguments.model))
+    artifact = compile_artifact(load_graph(arguments, console), arguments, console)
+    if arguments.target != "host":
+        from ...runtime.cpu_features import check_target
+        check_target(artifact.manifest["target"], arguments.model)
+    return Executable(artifact)
