@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...core.dtypes import float32, float64
 from ...core.errors import UnsupportedError
 from ...kernel.ir import Expr
-from . import error_function, exponential, inverse, logarithm, power, trigonometric
+from . import error_function, exponential, inverse, logarithm, power, remainder, trigonometric
 from .number import Let, Number
 
 _RECIPES = {
@@ -16,6 +16,7 @@ _RECIPES = {
     "erf": error_function.erf, "erfc": error_function.erfc,
     "asin": inverse.asin, "acos": inverse.acos, "atan": inverse.atan, "atan2": inverse.atan2,
     "pow": power.pow, "sin": trigonometric.sin, "cos": trigonometric.cos, "tan": trigonometric.tan,
+    "rem": remainder.rem, "mod": remainder.mod,
     "asinh": inverse.asinh, "acosh": inverse.acosh, "atanh": inverse.atanh,
 }
 
