@@ -54,17 +54,16 @@ class CSymbol:
 
 @dataclass(frozen=True)
 class CModel:
-    """A model as C sees it: `name` is the prefix of all its functions."""
+    """A model as C sees it: `name` is the prefix of all its functions.
+
+    `is_typed`: it has a function with a parameter for each array, else only the one that takes arrays of pointers.
+    """
 
     name: str
     inputs: tuple[CArray, ...]
     outputs: tuple[CArray, ...]
     symbols: tuple[CSymbol, ...]
-
-    @property
-    def is_typed(self) -> bool:
-        """Whether it has a function with a parameter for each array (else only the one that takes arrays of pointers)."""
-        return len(self.inputs) + len(self.outputs) + len(self.symbols) <= _MOST_PARAMETERS
+    is_typed: bool = True
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -73,9 +72,13 @@ class CModel:
         return ((self.name,) if self.is_typed else ()) + rest
 
 
-def c_model(manifest: dict, name: str) -> CModel:
-    """The model of `manifest` under the prefix `name`; UnsupportedError where that can't be one."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _KEYWORDS or name in C_FUNCTIONS or name == "main":
+def c_model(manifest: dict, name: str, typed: bool = True) -> CModel:
+    """The model of `manifest` under the prefix `name`; UnsupportedError where that can't be one.
+
+    Without the `typed` function NAME, which a program does not need, NAME may be what C or its library calls something else.
+    """
+    is_taken = typed and (name in _KEYWORDS or name in C_FUNCTIONS or name == "main")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or is_taken:
         raise UnsupportedError(f"{name!r} can't be the name of a model's C functions",
                                hint="give another with name=: letters, digits and _, no keyword and no function of the C library")
     taken: set[str] = set()
@@ -94,7 +97,8 @@ def c_model(manifest: dict, name: str) -> CModel:
         return tuple(CArray(r["name"], identifier(r["name"]), _TYPES.get(r["dtype"], f"{r['dtype']}_t"), r["dtype"], tuple(r["shape"]),
                             tuple(r["form"])) for r in rows)
     symbols = tuple(CSymbol(n, identifier(n), *facts) for n, facts in manifest["symbols"].items())
-    return CModel(name, arrays(manifest["inputs"]), arrays(manifest["outputs"]), symbols)
+    inputs, outputs = arrays(manifest["inputs"]), arrays(manifest["outputs"])
+    return CModel(name, inputs, outputs, symbols, typed and len(symbols) + len(inputs) + len(outputs) <= _MOST_PARAMETERS)
 
 
 def identifier_of(text: str) -> str:

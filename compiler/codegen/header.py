@@ -13,7 +13,7 @@ def header_text(model: CModel, manifest: dict, version: str) -> str:
     upper, guard = name.upper(), f"LAMINA_{name.upper()}_H"
     dims = "const int64_t *dims"
     lines = [f"/* {name}: a model compiled by lamina {version} for {target['name']} ({target['triple']}). Written by the compiler.", "",
-             *_signature(model), "   Arrays are dense and row-major. Static memory of one run: "
+             *_signature(model), "   Arrays are dense and row-major. Working memory of one run: "
              f"{manifest['memory']['arena_bytes']:,} bytes{' for the largest extents' if model.symbols else ''}; constants: "
              f"{manifest['cost']['weight_bytes']:,} bytes, in the library.",
              "   Link with -lm -lpthread where the library is static.", "", *_example(model), "*/",
@@ -45,20 +45,21 @@ def _signature(model: CModel) -> list[str]:
     lines = []
     for title, arrays in (("inputs", model.inputs), ("outputs", model.outputs)):
         lines.append(f"   {title}:")
-        lines += [f"     {a.identifier}: {_plain(a.name)}{a.dtype} {_shape(a)}{_note(a)}" for a in arrays] or ["     none"]
+        lines += [f"     {a.identifier}: {_plain(a)}{a.dtype} {_shape(a)}{_note(a)}" for a in arrays] or ["     none"]
     if model.symbols:
         lines.append("   dims:")
         for s in model.symbols:
             facts = f"{s.lower} or more" if s.upper is None else f"{s.lower} to {s.upper}"
-            lines.append(f"     {s.identifier}: {_plain(s.name) if s.name != s.identifier else ''}{facts}"
+            lines.append(f"     {s.identifier}: {_plain(s)}{facts}"
                          + (f", a multiple of {s.multiple}" if s.multiple > 1 else ""))
     return [*lines, ""]
 
 
-def _plain(name: str) -> str:
-    """A model's own name of something, inside a comment."""
-    text = name.replace("*/", "* /").replace("\n", " ").replace("/*", "/ *")
-    return f"{text}, "
+def _plain(row) -> str:
+    """The model's own name of an array or dim where it is another than the identifier, as it may stand in a comment."""
+    if row.name == row.identifier:
+        return ""
+    return row.name.replace("*/", "* /").replace("/*", "/ *").replace("\n", " ") + ", "
 
 
 def _shape(array: CArray) -> str:
@@ -91,7 +92,7 @@ def _example(model: CModel) -> list[str]:
     lines = ["   Example:", "", f'     #include "{model.name}.h"', "     #include <stdio.h>", "     #include <stdlib.h>", "", "     int main(void) {"]
     lines += [f"       int64_t {s.identifier} = {_possible(s)};" for s in model.symbols]
     for array in (*model.inputs, *model.outputs):
-        count = " * ".join([f"({_in_c(d, model)})" if not isinstance(d, int) else str(d) for d in array.form] or ["1"])
+        count = " * ".join([f"({_in_c(d, model)})" if isinstance(d, list) else _in_c(d, model) for d in array.form] or ["1"])
         lines.append(f"       {array.c_type} *{array.identifier} = calloc({count}, sizeof *{array.identifier});")
     if model.is_typed:
         arguments = ", ".join([s.identifier for s in model.symbols] + [a.identifier for a in (*model.inputs, *model.outputs)])

@@ -28,11 +28,8 @@ KEPT_ARENAS = 16
 _HEADER = 64  # bytes before an arena: its size
 
 
-def standalone_ir(model: CModel, manifest: dict, constant_offsets: Sequence[int], version: str, typed: bool = True) -> str:
-    """The module with the C functions of `model`; `constant_offsets` says where in `NAME_constants` each constant lies.
-
-    `typed=False` leaves the function NAME out: a program does not need it, and its name may be one that the C library has.
-    """
+def standalone_ir(model: CModel, manifest: dict, constant_offsets: Sequence[int], version: str) -> str:
+    """The module with the C functions of `model`; `constant_offsets` says where in `NAME_constants` each constant lies."""
     writer, name, entry, triple = Writer(), model.name, manifest["entry"], manifest["target"]["triple"]
     offsets = ", ".join(f"i64 {o}" for o in constant_offsets)
     writer.add(f"""declare i32 @{entry}_run_frame(ptr, i32)
@@ -56,7 +53,7 @@ declare void @lamina_set_max_threads(i32)
     f.ret()
     f = writer.function(f"ptr @{name}_version()", "The compiler's version.")
     f.ret(f"ptr {f.string(version)}")
-    if typed and model.is_typed:
+    if model.is_typed:
         _write_typed(writer, model)
     text = writer.text()
     return f'target triple = "{triple}"\n{text}\n{declarations(text, platform(triple))}'
@@ -236,6 +233,7 @@ def _write_cpu_check(writer: Writer, name: str, target: dict) -> bool:
         for register in (1, 2):
             mask = masks.get((leaf, register))
             if mask:
+                mask -= mask >> 31 << 32  # as LLVM writes an i32
                 has = f.let(f"and i32 {f.let(f'extractvalue {{ i32, i32, i32, i32 }} {answer}, {register}')}, {mask}")
                 with f.when(f"ne i32 {has}, {mask}"):
                     lacks()

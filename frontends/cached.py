@@ -1,0 +1,120 @@
+"""Which models need not be compiled again?  What this or another process compiled before, found by content in the disk cache.
+
+A file's key is its bytes, so a model that was compiled before is neither parsed nor imported: hashing it (about 1 GB/s for each core) is
+the reading of its weights. A graph's key is its text with the hashes of its constants.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Callable
+
+from ..compiler.core.options import Options
+from ..compiler.graph.graph import Graph
+from ..runtime.artifact import Artifact
+from ..runtime.cache import DiskCache, artifact_key, default_cache
+
+
+def compile_cached(model, *specs, dims: Mapping | None = None, options: Options = Options(), donate: tuple[int, ...] = (),
+                   cache: DiskCache | None | str = "default", progress=None) -> Artifact:
+    """The artifact of what `lamina.compile` takes, from the cache where it is there. `cache=None` compiles anew."""
+    found = default_cache() if cache == "default" else cache
+    if options.dump is not None or options.check != "none":
+        found = None  # the compilation itself is what the user wants to see
+    if isinstance(model, (str, os.PathLike)) and os.fspath(model).endswith(".onnx") and not specs and found is not None:
+        return _compile_file(Path(model), dims, options, donate, found, progress)
+    from .compile import as_graph
+    return compile_graph_cached(as_graph(model, *specs, dims=dims), options, donate, found, progress)
+
+
+def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None, progress=None) -> Artifact:
+    """The artifact of a graph."""
+    from ..compiler.driver import compile_graph
+    if cache is None:
+        return compile_graph(graph, options=options, donate=donate, progress=progress)
+    from ..compiler.graph.hash import digest
+    key = artifact_key("graph", graph.name, digest(graph), *_choices(options, donate))
+    artifact = cache.get_artifact(key)
+    if artifact is None:
+        artifact = compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress)
+        cache.put_artifact(key, artifact)
+    else:
+        artifact.texts = TextsOnDemand(lambda: compile_graph(graph, options=options, donate=donate, cache=cache))
+    return artifact
+
+
+def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tuple[int, ...], cache: DiskCache, progress) -> Artifact:
+    """The artifact of an ONNX file. The names of the files that hold its external data are an entry of their own, by its content."""
+    from ..compiler.driver import compile_graph
+    from ..runtime.digest import file_digest
+    from .onnx import load
+    if not path.is_file():
+        load(path)  # raises what there is to say
+    choices = (repr(sorted((dims or {}).items())), *_choices(options, donate))
+    main = file_digest(path)
+    names_key = artifact_key("external data", main)
+    names = cache.get(names_key)
+    if names is not None:
+        files = [path, *(path.parent / name for name in json.loads(names))]
+        if all(file.is_file() for file in files):
+            artifact = cache.get_artifact(_file_key(main, files, choices), files)
+            if artifact is not None:
+                artifact.texts = TextsOnDemand(lambda: compile_graph(load(path, dims=dims), options=options, donate=donate, cache=cache))
+                return artifact
+    graph, files = _import_file(path, dims)
+    before = [_state(file) for file in files]
+    key = _file_key(file_digest(path), files, choices)
+    artifact = compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress)
+    if [_state(file) for file in files] == before and file_digest(path) == main:  # nobody wrote them meanwhile
+        cache.put(names_key, json.dumps([os.path.relpath(file, path.parent.resolve()) for file in files[1:]]).encode())
+        cache.put_artifact(key, artifact, files)
+    return artifact
+
+
+def _import_file(path: Path, dims: Mapping | None) -> tuple[Graph, list[Path]]:
+    """The graph of an ONNX file, and the files that it lies in: itself first."""
+    from .onnx.importer import Importer
+    from .onnx.model import read_model
+    model = read_model(path)
+    return Importer(model, dims or {}, {}).graph(), [path, *model.mapped]
+
+
+def _file_key(main: str, files: list[Path], choices: tuple[str, ...]) -> str:
+    from ..runtime.digest import file_digest
+    return artifact_key("file", files[0].name, main, *map(file_digest, files[1:]), *choices)
+
+
+def _choices(options: Options, donate: tuple[int, ...]) -> tuple[str, ...]:
+    """What else the code depends on; "host" is the level that this machine has."""
+    from ..compiler.targets.find import find_target
+    return find_target(options.target).name, options.key(), repr(tuple(donate))
+
+
+def _state(path: Path) -> tuple:
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class TextsOnDemand(Mapping):
+    """The stages of a model that came from the cache: it is compiled when somebody wants to see them."""
+
+    def __init__(self, compile: Callable[[], Artifact]):
+        self._compile = compile
+        self._texts: Mapping | None = None
+
+    def _found(self) -> Mapping:
+        if self._texts is None:
+            self._texts = self._compile().texts
+        return self._texts
+
+    def __getitem__(self, stage: str):
+        return self._found()[stage]
+
+    def __iter__(self):
+        return iter(self._found())
+
+    def __len__(self) -> int:
+        return len(self._found())
