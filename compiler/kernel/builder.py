@@ -119,6 +119,11 @@ def both(x: Expr, y: Expr) -> Expr:
     return Binary("and", x, y)
 
 
+def negate(x: Expr) -> Expr:
+    """not x, for booleans."""
+    return Const(not x.value, bool_) if isinstance(x, Const) else Unary("not", x)
+
+
 def select(condition: Expr, x: Expr, y: Expr) -> Expr:
     if isinstance(condition, Const):
         return x if condition.value else y
@@ -151,6 +156,7 @@ class BlockBuilder:
     def __init__(self):
         self._blocks: list[list[Stmt]] = [[]]
         self._names: dict[str, int] = {}
+        self.workspaces: list[Buffer] = []
 
     def fresh(self, name: str) -> str:
         count = self._names.get(name, 0)
@@ -193,6 +199,12 @@ class BlockBuilder:
     def alloc(self, name: str, dtype: DType, shape: tuple[Dim, ...], space: str) -> Buffer:
         buffer = Buffer(self.fresh(name), dtype, tuple(shape), role="local", space=space)
         self.emit(Alloc(buffer))
+        return buffer
+
+    def workspace(self, name: str, dtype: DType, shape: tuple[Dim, ...]) -> Buffer:
+        """Memory that all threads and all loops of the kernel see: it becomes a parameter of role "workspace"."""
+        buffer = Buffer(self.fresh(name), dtype, tuple(shape), role="workspace")
+        self.workspaces.append(buffer)
         return buffer
 
     def store(self, buffer: Buffer, index, value: Expr, streaming: bool = False) -> None:

@@ -40,21 +40,29 @@ def spread(block: BlockBuilder, extents: Sequence[Dim], work: int) -> Iterator[t
 
 
 @contextmanager
-def spread_columns(block: BlockBuilder, outer: Sequence[Dim], extent: Dim, width: int, work: int,
-                   vectors: int = BLOCK_VECTORS) -> Iterator[tuple[tuple[Expr, ...], Expr, Expr]]:
-    """`spread` over the space of `outer` and blocks of a last axis of `extent`; yields (index, first column, columns).
-
-    `work` is that of one column. A block is the whole axis where `outer` alone gives every thread its share and the axis has
-    no more than `vectors` vectors of `width` lanes, or where all is little work."""
-    size = width * vectors
-    if nominal(extent) <= size or nominal(product(outer)) >= FEW or nominal(product(outer) * extent) * work < 2 * CHUNK_WORK:
-        with spread(block, outer, nominal(extent) * work) as index:
-            yield index, as_expr(0), as_expr(extent)
-        return
-    with spread(block, (*outer, ceil_div(extent, size)), size * work) as (*index, number):
+def column_blocks(block: BlockBuilder, outer: Sequence[Dim], extent: Dim, size: int,
+                  work: int) -> Iterator[tuple[tuple[Expr, ...], Expr, Expr]]:
+    """`spread` over the space of `outer` and blocks of `size` columns of a last axis of `extent`; `work` is that of one column.
+    Yields (index, first column, columns)."""
+    with spread(block, (*outer, ceil_div(extent, size)), min(size, nominal(extent)) * work) as (*index, number):
         start = block.let("start", mul(number, size))
         exact = isinstance(extent, int) and extent % size == 0
         yield tuple(index), start, as_expr(size) if exact else block.let("columns", minimum(sub(as_expr(extent), start), size))
+
+
+@contextmanager
+def spread_columns(block: BlockBuilder, outer: Sequence[Dim], extent: Dim, width: int,
+                   work: int) -> Iterator[tuple[tuple[Expr, ...], Expr, Expr]]:
+    """As `column_blocks`, in blocks of BLOCK_VECTORS vectors of `width` lanes where the space of `outer` is too small to keep
+    all threads busy, else with all columns at once."""
+    size = width * BLOCK_VECTORS
+    total = nominal(product(outer) * extent) * work
+    if nominal(extent) > size and nominal(product(outer)) < FEW and total >= 2 * CHUNK_WORK:
+        with column_blocks(block, outer, extent, size, work) as found:
+            yield found
+        return
+    with spread(block, outer, nominal(extent) * work) as index:
+        yield index, as_expr(0), as_expr(extent)
 
 
 def lanes_for(extent: Dim, lanes: int) -> int:

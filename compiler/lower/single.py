@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from ..core.errors import UnsupportedError
-from ..graph.graph import Graph
+from ..graph.graph import Graph, Value
 from ..kernel.builder import BlockBuilder, as_expr
 from ..kernel.ir import Buffer, Expr, Kernel
 from ..targets.target import Target
@@ -32,12 +32,19 @@ def lower_single(body: Graph, params: list[Buffer], results: list[Buffer], targe
     node = next(n for n in body.nodes if body.results[0] in n.results)
     if not hasattr(node.op, "lower"):
         raise UnsupportedError(f"{node.op.name} has no native lowering", location=node.location)
-    reads = [lambda index, o=o: elements.at(o, tuple(map(as_expr, index))) for o in node.operands]
+
+    def read(operand: Value):
+        def at(index) -> Expr:
+            elements.enter()  # an index may come again in another loop, where what was bound here is out of reach
+            value = elements.at(operand, tuple(map(as_expr, index)))
+            elements.leave()
+            return value
+        return at
 
     def writer(buffer: Buffer) -> Writer:
         own = reader(buffer, buffer)
         return Writer(buffer, lambda index, value: block.store(buffer, index, value), own)
     by_value = dict(zip(body.results, results))
     writers = [writer(by_value[r]) if r in by_value else None for r in node.results]
-    node.op.lower(block, reads, writers, [o.type for o in node.operands], target)
-    return Kernel(name, tuple(params) + tuple(results), block.statements, tuple(group_symbols(body)))
+    node.op.lower(block, list(map(read, node.operands)), writers, [o.type for o in node.operands], target)
+    return Kernel(name, (*params, *results, *block.workspaces), block.statements, tuple(group_symbols(body)))

@@ -6,13 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.dims import product
-from ..core.dtypes import as_dtype
+from ..core.dims import nominal, product
+from ..core.dtypes import as_dtype, bool_
 from ..core.types import TensorType
+from ..kernel import builder as k
+from ..kernel.nest import clipped_taps, lanes_for, spread
 from .op import Op, Sample, dtype_error, require_operands, shape_error
 from .reduce import identity
 from .sample_arrays import draw, draw_special
 from .window import padded, sliding_extents, taps
+
+
+_OPERATION = {"max": "max", "sum": "add"}
+UNROLLED_TAPS = 25  # windows of up to so many elements are written out where they lie inside
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,52 @@ class Pool(Op):
         (result,) = self.infer(*types)
         return result.size * product(self.window)
 
+    def lower(self, block, operands, results, types, target):
+        """Lanes over the channels. Only windows that reach over a border look at which of their taps lie inside."""
+        (x,), (result,) = types, self.infer(*types)
+        axes = list(zip(self.window, self.strides, (low for low, _ in self.padding), self.dilation, x.shape[1:-1]))
+        *outer, last = result.shape[:-1]
+        with spread(block, outer, nominal(last * result.shape[-1] * product(self.window))) as (image, *rows):
+            row_taps = [_bound_taps(block, i, *axis) for i, axis in zip(rows, axes)]
+            with block.loop("column", last) as column:
+                taps = [*row_taps, _bound_taps(block, column, *axes[-1])]
+                inside = k.constant(True, bool_)
+                for (_, _, count), (low, high), size in zip(taps, self.padding, self.window):
+                    if low != 0 or high != 0:
+                        inside = k.both(inside, k.compare("eq", count, size))
+                if product(self.window) > UNROLLED_TAPS:
+                    inside = k.constant(False, bool_)
+                inside = block.let("inside", inside)
+                origins = [origin for origin, _, _ in taps]
+
+                def window(combine):
+                    lanes = lanes_for(x.shape[-1], target.lanes(x.dtype))
+                    with block.loop("channel", x.shape[-1], "vector", lanes) as channel:
+                        total = block.alloc("total", x.dtype.compute, (), "register")
+                        block.store(total, (), k.constant(identity(self.kind, x.dtype.compute), x.dtype.compute))
+
+                        def tap(index):
+                            at = [k.add(o, k.mul(t, d)) for o, t, d in zip(origins, index, self.dilation)]
+                            block.accumulate(total, (), _OPERATION[self.kind], operands[0]((image, *at, channel)))
+                        combine(tap)
+                        results[0].store((image, *rows, column, channel), k.load(total, ()))
+
+                def all_taps(tap):
+                    for index in np.ndindex(*self.window):
+                        tap(index)
+
+                def taps_inside(tap, index=()):
+                    if len(index) == len(taps):
+                        tap(index)
+                        return
+                    _, first, count = taps[len(index)]
+                    with block.loop("tap", count) as t:
+                        taps_inside(tap, (*index, k.add(first, t)))
+                with block.when(inside):
+                    window(all_taps)
+                with block.when(k.negate(inside)):
+                    window(taps_inside)
+
     @classmethod
     def samples(cls):
         cases = [((2, 8, 9, 3), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)),
@@ -72,3 +124,9 @@ class Pool(Op):
                         for d in ("float64", "float16", "bfloat16", "int8", "uint8", "int64")]
             samples.append(Sample(cls(kind, *fields), (draw_special("float32", 1, 10, 10, 1),), grad=False))
         return samples + [Sample(cls("max", *cases[1][1:]), (draw("bool", 1, 5, 6, 3),))]
+
+
+def _bound_taps(block, position, size, stride, low, dilation, extent):
+    """`clipped_taps` in variables."""
+    names = ("origin", "first", "count")
+    return tuple(block.let(n, e) for n, e in zip(names, clipped_taps(position, size, stride, low, dilation, extent)))

@@ -102,7 +102,7 @@ def scale_biased(b: Builder, op, x, c2):
     if not isinstance(x.op, Add) or not is_constant(c2) or not x.dtype.is_float or not used_once(b, x):
         return None
     product, c1 = x.node.operands
-    if not is_constant(c1) or weight_position(product) is None or not used_once(b, product):
+    if not is_constant(c1) or weight_position(product) is None or not used_once(b, product, x.node):
         return None
     scaled = scale_weights(b, op, product, c2)
     bias = b.emit(op, c1, c2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from ..graph.builder import Builder
-from ..graph.graph import Value
+from ..graph.graph import Node, Value
 from ..ops.op import Op
 
 #: The rules of each op class, in the order in which they are tried.
@@ -50,20 +50,29 @@ def rule(*op_classes: type[Op]) -> Callable[[Callable], Callable]:
 
 
 class RewriteBuilder(Builder):
-    """A Builder with all rules, that counts which of them `fired` and knows how often a value is used.
+    """A Builder with all rules, that counts which of them `fired` and how often values are used.
 
-    `uses` is filled by the pass that re-emits a graph: how often the value that stood at a value's place was used.
+    `uses` is filled by the pass that re-emits a graph: how often the value that stood at a value's place was used. `readers`
+    counts the operands of the nodes made so far, those that will be dead included.
     """
 
     def __init__(self, name: str = "main"):
         super().__init__(name, RULES)
         self.fired: Counter[str] = Counter()
         self.uses: Counter[Value] = Counter()
+        self.readers: Counter[Value] = Counter()
+
+    def _append(self, op: Op, operands: Sequence[Value]) -> tuple[Value, ...]:
+        self.readers.update(operands)
+        return super()._append(op, operands)
 
 
-def used_once(builder: Builder, value: Value) -> bool:
-    """Whether nothing but the op at hand reads `value`: only then may a rule do its work again in another place.
+def used_once(builder: Builder, value: Value, reader: Node | None = None) -> bool:
+    """Whether nothing reads `value` but the op at hand, or `reader` between them: only then may a rule do its work again.
 
-    False where that is not known, in a builder that does not count uses.
+    False where that is not known: in a builder that does not count, and where another rule has made a reader in this round
+    (if that one turns out to be dead, the next round knows).
     """
-    return isinstance(builder, RewriteBuilder) and builder.uses[value] <= 1
+    if not isinstance(builder, RewriteBuilder) or builder.uses[value] > 1:
+        return False
+    return builder.readers[value] == (reader.operands.count(value) if reader is not None else 0)
