@@ -10,6 +10,7 @@ import numpy as np
 
 from .artifact import Artifact
 from .cpu import load_objects
+from .errors import LaminaError
 from .signature import Signature
 
 ALIGNMENT = 64
@@ -20,6 +21,18 @@ def aligned_empty(nbytes: int) -> np.ndarray:
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start:start + nbytes]
+
+
+def _data_offset() -> int:
+    """How many bytes into a NumPy array object its data's address stands (after the object's head; NumPy's C API fixes it)."""
+    probe = np.empty(1, np.uint8)
+    for offset in (16, 32, 24, 40):
+        if ctypes.c_size_t.from_address(id(probe) + offset).value == probe.ctypes.data:
+            return offset
+    raise LaminaError("this Python keeps NumPy's arrays in a way that lamina does not know", hint="use CPython with NumPy 2")
+
+
+DATA_OFFSET = _data_offset()
 
 
 class Executable:
@@ -38,9 +51,9 @@ class Executable:
         entry = manifest["entry"]
         self._library = load_objects([o for n, o in artifact.objects.items() if n != "support"], support,
                                      hashlib.blake2b(support, digest_size=8).hexdigest(),
-                                     (f"{entry}_run_frame", f"{entry}_arena"), tuple(manifest["support_exports"]))
+                                     (f"{entry}_run_frame", f"{entry}_run_arrays", f"{entry}_arena"), tuple(manifest["support_exports"]))
         symbols = self._library.symbols
-        self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32)(symbols[f"{entry}_run_frame"])
+        self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32)(symbols[f"{entry}_run_arrays"])
         self._arena = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(symbols[f"{entry}_arena"])
         self._constants = [_resident(c) for c in artifact.constants]
         self._frames: list[_Frame] = []
@@ -56,7 +69,7 @@ class Executable:
         except IndexError:
             frame = _Frame(self)
         frame.set(inputs, outputs, extents)
-        self._run(frame.address, threads)
+        self._run(frame.address, DATA_OFFSET, threads)
         self._frames.append(frame)
         return tuple(outputs)
 
@@ -138,10 +151,10 @@ class _Frame:
         words, layout = self.words, self.layout
         at = layout["inputs"]
         for array in inputs:
-            words[at] = array.__array_interface__["data"][0]
+            words[at] = id(array)
             at += 1
         for array in outputs:
-            words[at] = array.__array_interface__["data"][0]
+            words[at] = id(array)
             at += 1
         if extents == self.extents:
             return

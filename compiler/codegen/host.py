@@ -2,6 +2,8 @@
 
 `int32 NAME_run_frame(ptr frame, int32 cap)`: the frame is an array of words: the arena, then each constant, input and output (addresses),
 then each symbol (extents). `cap` bounds the threads of this call (0: as many as the process may use). It returns 0.
+`int32 NAME_run_arrays(ptr frame, int64 offset, int32 cap)`: the same where the words of inputs and outputs are addresses of objects that
+hold the array's address `offset` bytes in (NumPy's arrays do): one call from Python without a look-up for each array.
 `int64 NAME_arena(ptr symbols)`: the arena bytes for these extents.
 
 NAME is made of the program's content, and the functions are weak: models that are linked together never clash.
@@ -208,6 +210,14 @@ class _Host:
             top = ends[i] if top == 0 else self._largest(top, ends[i])
         return str(top if plan.is_symbolic else plan.arena_bytes)
 
+    def _run_arrays(self) -> list[str]:
+        lines = [f"define i32 @{self.name}_run_arrays(ptr %frame, i64 %offset, i32 %cap) #0 {{", "entry:"]
+        for i in range(self.layout["inputs"], self.layout["symbols"]):
+            lines += [f"  %w{i} = getelementptr inbounds i64, ptr %frame, i64 {i}", f"  %o{i} = load ptr, ptr %w{i}, align 8",
+                      f"  %d{i} = getelementptr inbounds i8, ptr %o{i}, i64 %offset", f"  %a{i} = load i64, ptr %d{i}, align 8",
+                      f"  store i64 %a{i}, ptr %w{i}, align 8"]
+        return [*lines, f"  %status = call i32 @{self.name}_run_frame(ptr %frame, i32 %cap)", "  ret i32 %status", "}"]
+
     def _largest(self, a, b) -> str:
         return self.emit(f"call i64 @llvm.smax.i64(i64 {a}, i64 {b})")
 
@@ -233,8 +243,9 @@ class _Host:
                 f"  %args = alloca [{max(1, words)} x i64], align 64", *(f"  {s} = alloca i64, align 8" for s in self.slots)]
         head.append("  %threads = call i32 @lamina_begin(i32 %cap)" if parallel else "  %threads = add i32 0, 1")
         tail = (["  call void @lamina_end(i32 %threads)"] if parallel else []) + ["  ret i32 0", "}"]
+        arrays = self._run_arrays()
         used = sorted({self.kernel_names[i] for i in range(len(program.kernels))})
         declarations = [f"declare void @{n}(ptr, i32)" for n in used]
         declarations += ["declare i32 @lamina_begin(i32)", "declare void @lamina_end(i32)", "declare i64 @llvm.smax.i64(i64, i64)"]
-        return "\n".join([f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "", *declarations,
+        return "\n".join([f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "", *arrays, "", *declarations,
                           attributes(self.target)]) + "\n"
