@@ -10,6 +10,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from ...compiler.core.errors import UnsupportedError
+from ..compile import compile
 from .importer import load
 
 SPECIALIZED = 8  # executables that a model keeps for the values of its settings
@@ -29,7 +30,6 @@ class LaminaRep(BackendRep):
 
     def _compile(self, values: Mapping[str, np.ndarray]):
         """The executable for these settings; None where more settings are needed, which are noted."""
-        from ... import compile as compile_graph
         options = dict(self.options)
         try:
             graph = load(self.model, dims=options.pop("dims", None), inputs=values)
@@ -39,7 +39,7 @@ class LaminaRep(BackendRep):
                 raise
             self.settings += tuple(sorted(wanted))
             return None
-        return compile_graph(graph, **options)
+        return compile(graph, **options)
 
     def run(self, inputs: Sequence | Mapping, **kwargs) -> tuple:
         """The outputs, a named tuple, for inputs in the model's order or by name."""

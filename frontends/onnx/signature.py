@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, Sequence
 
-from ...compiler.core.dims import Dim, DimExpr, Symbol, parse_dim, parse_symbol, substitute, symbols_of
+from ...compiler.core.dims import Dim, DimExpr, Symbol, parse_dim, substitute, symbols_of
 from ...compiler.core.errors import FormatError, ShapeError
+from ..symbols import facts_of
 
 
 class InputDims:
@@ -64,13 +65,5 @@ def declared_dim(name: str, fact) -> Dim:
     """The dim with the facts that the user wrote: 4, (1, 64), (8, 512, 8), "1..64", a Symbol or a dim."""
     if isinstance(fact, DimExpr):
         return fact
-    if isinstance(fact, Symbol):
-        return DimExpr((((fact,), 1),))
-    if isinstance(fact, str):
-        fact = parse_symbol(fact if "=" in fact else f"{name}={fact}")
-        return fact.lower if fact.lower == fact.upper else DimExpr((((fact,), 1),))
-    if isinstance(fact, (tuple, list)) and 2 <= len(fact) <= 3 and all(isinstance(f, int) for f in fact):
-        return DimExpr((((Symbol(name, *fact),), 1),))
-    if isinstance(fact, int) and not isinstance(fact, bool) and fact >= 0:
-        return fact
-    raise ShapeError(f"dims: {name!r} is given as {fact!r}", hint='write 4, (1, 64), (8, 512, 8) or "8..512%8"')
+    symbol = fact if isinstance(fact, Symbol) else facts_of(name, fact)
+    return symbol.lower if symbol.lower == symbol.upper else DimExpr((((symbol,), 1),))

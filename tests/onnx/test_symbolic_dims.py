@@ -37,7 +37,7 @@ def test_a_dim_can_be_fixed():
     assert graph.symbols == () and shapes(graph) == ["f32[4, 3, 8, 8]"]
 
 
-@pytest.mark.parametrize("fact", [-1, "many", (1, 2, 3, 4), 1.5, True, (5, 2), None])
+@pytest.mark.parametrize("fact", [-1, "many", (1, 2, 3, 4), 1.5, (5, 2), None])
 def test_facts_that_are_none(fact):
     with pytest.raises((ShapeError, ValueError)):
         declared_dim("batch", fact)

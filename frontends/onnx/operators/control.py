@@ -8,7 +8,6 @@ from ....compiler.core.dims import DimExpr
 from ....compiler.core.dtypes import bool_, int64
 from ... import array as lm
 from ...array.operands import as_array, cast
-from ..loops import cond, is_true, scan, while_loop
 from ..symbolic import SymbolicArray
 from ..table import Refusal, Sequenced, operator
 from .shape import reshape_to
@@ -19,10 +18,21 @@ UNROLLED = 4096  # steps of a loop that may be unrolled, where it has to be
 
 @operator("If")
 def if_(condition, *, then_branch, else_branch, context):
-    run = [context.importer.body(g, context.scope, context.name) for g in (then_branch, else_branch)]
+    on_true, on_false = (context.importer.body(g, context.scope, context.name) for g in (then_branch, else_branch))
     if isinstance(condition, np.ndarray):
-        return tuple(run[0 if condition.all() else 1]())
-    return tuple(cond(reshape_to(condition, ()), *run))
+        return tuple((on_true if condition.all() else on_false)())
+    return lm.cond(reshape_to(condition, ()), _or_refused_with(on_true, on_false), _or_refused_with(on_false, on_true))
+
+
+def _or_refused_with(first, second):
+    """`first`; where it is refused, `second` runs all the same, so that the problems of both are found."""
+    def run():
+        try:
+            return first()
+        except Refusal:
+            second()
+            raise
+    return run
 
 
 @operator("Loop", dims=("trips", "state"))
@@ -73,23 +83,25 @@ def _counted(run, count, state: list, carried: int):
 
     def step(carry, scanned):
         again, *results = run(scanned[0], np.asarray(True), *carry)
-        ends.append(not is_true(again))
+        ends.append(not (isinstance(again, np.ndarray) and again.all()))
         return results[:carried], results[carried:]
-    final, ys = scan(step, state, [lm.arange(count)])
+    final, ys = lm.scan(step, state, [lm.arange(count)], name="a Loop")
     return None if any(ends) else (*final, *ys)
 
 
 def _while(run, count, condition, state: list) -> list:
     limit = None if count is None else as_array(count) if not hasattr(count, "shape") else cast(reshape_to(count, ()), int64)
 
-    def holds(i, again, *_):
-        return [again if limit is None else lm.logical_and(again, i < limit)]
+    def holds(carry):
+        i, again, *_ = carry
+        return again if limit is None else lm.logical_and(again, i < limit)
 
-    def step(i, again, *carry):
-        again, *results = run(i, again, *carry)
+    def step(carry):
+        i, again, *values = carry
+        again, *results = run(i, again, *values)
         return [i + 1, reshape_to(again, ()), *results]
     first = np.asarray(True) if condition is None else cast(reshape_to(condition, ()), bool_)
-    return while_loop(holds, step, [np.asarray(0, np.int64), first, *state])[2:]
+    return lm.while_loop(holds, step, [np.asarray(0, np.int64), first, *state])[2:]
 
 
 @operator("Scan", 9)
@@ -106,7 +118,7 @@ def scan_9(*values, body, num_scan_inputs, scan_input_axes=None, scan_input_dire
     def step(carry, scanned):
         results = run(*carry, *scanned)
         return results[:carried], results[carried:]
-    final, ys = scan(step, values[:carried], xs)
+    final, ys = lm.scan(step, list(values[:carried]), xs, name="a Scan")
     for i, y in enumerate(ys):
         y = lm.flip(y, axis=0) if scan_output_directions and scan_output_directions[i] else y
         ys[i] = lm.moveaxis(y, 0, scan_output_axes[i] if scan_output_axes else 0)

@@ -12,7 +12,6 @@ from ....compiler.ops import Contract, Sigmoid
 from ... import array as lm
 from ...array.operands import as_array, cast, dtype_of
 from ...array.tracer import emit
-from ..loops import scan
 from ..table import Refusal, operator
 from . import activation as act
 from .arithmetic import clip
@@ -91,7 +90,7 @@ def _run(layer: Layer, x, w, r, bias, extra, lengths, states, cell: Callable):
         initial = tuple(broadcast_to(np.zeros((), dtype_of(x).numpy), (batch, hidden)) if s is None else _row(s, d) for s in states)
         step = _step(layer, layer.activations[d], _row(r, d), None if extra is None else _row(extra, d), lengths, cell)
         times = () if lengths is None else (lm.arange(steps),)
-        final, (ys,) = scan(step, initial, (inputs, *times), reverse=direction == "reverse")
+        final, ys = lm.scan(step, initial, (inputs, *times), reverse=direction == "reverse")
         outputs.append(ys)
         last.append(final)
     y = lm.stack(outputs, axis=1)
@@ -111,10 +110,10 @@ def _step(layer: Layer, functions, r, extra, lengths, cell: Callable) -> Callabl
     def step(state, scanned):
         new = cell(layer, functions, scanned[0], state, r, extra)
         if lengths is None:
-            return new, (new[0],)
+            return new, new[0]
         inside = lm.expand_dims(scanned[1] < cast(lengths, int64), 1)
         kept = tuple(lm.where(inside, n, old) for n, old in zip(new, state))
-        return kept, (lm.where(inside, new[0], lm.zeros_like(new[0])),)
+        return kept, lm.where(inside, new[0], lm.zeros_like(new[0]))
     return step
 
 
