@@ -10,13 +10,12 @@ from ..core.dims import bounds, nominal, product
 from ..graph.graph import Graph, Value
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel
-from ..ops.reduce import identity
+from ..ops.reduce import OPERATION, identity
 from ..targets.target import Target
 from .domain import Domain, find_domain
 from .elements import Elements
 from .loops import CHUNK_WORK, SLOW, group_symbols, reader
 
-_OPERATION = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
 ROW_LIMIT = 1 << 14  # elements of a row that is kept on the stack between phases
 COLUMN_VECTORS = 4  # vectors of columns that are reduced together: whole cache lines, several adds in flight
 
@@ -127,7 +126,7 @@ class ReductionNest:
                 if operand in fresh:
                     value = self.block.let("kept", value)
                     self._store_row(operand, flat, index, value)
-                operation = _OPERATION[node.op.kind]
+                operation = OPERATION[node.op.kind]
                 self.block.accumulate(register, (), "or" if value.dtype.is_bool and operation == "max" else
                                       "and" if value.dtype.is_bool and operation == "min" else operation, value)
         interleave = 4 if self.cost < 12 else 2
@@ -287,7 +286,7 @@ class ReductionNest:
                 position[lanes] = add(add(start, mul(u, self.width)), lane)
                 for node, register in zip(domain.phases[0], registers):
                     value = self.elements.at(node.operands[0], tuple(position))
-                    operation = _OPERATION[node.op.kind]
+                    operation = OPERATION[node.op.kind]
                     if value.dtype.is_bool:
                         operation = {"max": "or", "min": "and"}[operation]
                     self.block.accumulate(register, (u, lane), operation, value)

@@ -12,12 +12,11 @@ from ..core.types import TensorType
 from ..kernel import builder as k
 from ..kernel.nest import clipped_taps, lanes_for, spread
 from .op import Op, Sample, dtype_error, require_operands, shape_error
-from .reduce import identity
+from .reduce import OPERATION, identity
 from .sample_arrays import draw, draw_special
 from .window import padded, sliding_extents, taps
 
 
-_OPERATION = {"max": "max", "sum": "add"}
 UNROLLED_TAPS = 25  # windows of up to so many elements are written out where they lie inside
 
 
@@ -86,7 +85,7 @@ class Pool(Op):
 
                         def tap(index):
                             at = [k.add(o, k.mul(t, d)) for o, t, d in zip(origins, index, self.dilation)]
-                            block.accumulate(total, (), _OPERATION[self.kind], operands[0]((image, *at, channel)))
+                            block.accumulate(total, (), OPERATION[self.kind], operands[0]((image, *at, channel)))
                         combine(tap)
                         results[0].store((image, *rows, column, channel), k.load(total, ()))
 

@@ -6,13 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.dtypes import DType, as_dtype, int64
+from ..core.dims import bounds, ceil_div, nominal, product
+from ..core.dtypes import DType, as_dtype, int32, int64
 from ..core.types import TensorType
+from ..kernel import builder as k
+from ..kernel.nest import column_blocks, lanes_for, spread, spread_columns, unflatten
 from .op import Op, Sample, dtype_error, require_axis, require_operands, shape_error
 from .sample_arrays import draw, draw_special
 
 KINDS = ("sum", "prod", "max", "min")
+OPERATION = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}  # in the Kernel IR
 _UFUNC = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
+CARRIED_VECTORS = 32  # vectors of running values of one block of columns: they stay in the first cache
+SCANNED_ROWS = 8  # rows that are scanned side by side
 
 
 def identity(kind: str, dtype: DType):
@@ -99,6 +107,55 @@ class ArgReduce(Op):
     def reference(self, x):
         return (np.argmax if self.kind == "max" else np.argmin)(x, self.axis)
 
+    def lower(self, block, operands, results, types, target):
+        (x,), axis = types, self.axis
+        wide, extent = x.dtype.compute, x.shape[axis]
+        number = int32 if bounds(extent)[1] < 1 << 31 else int64
+        outer, inner = x.shape[:axis], x.shape[axis + 1:]
+        lanes = target.vector_bytes // max(wide.itemsize, number.itemsize)
+        start = k.constant(identity(self.kind, wide), wide)
+        if product(inner) == 1:
+            with spread(block, outer, 2 * nominal(extent)) as index:
+                self._row(block, lambda i: operands[0]((*index, i, *(0,) * len(inner))), results[0], (*index, *(0,) * len(inner)),
+                          extent, number, start, lanes)
+            return
+        # Lanes over the last axis: each keeps its best element so far and where that was.
+        with spread_columns(block, (*outer, *inner[:-1]), inner[-1], lanes, 2 * nominal(extent)) as (index, first, count):
+            before, after = index[:axis], index[axis:]
+            with block.loop("column", count, "vector", lanes_for(inner[-1], lanes)) as lane:
+                column = block.let("at", k.add(first, lane))
+                best, place = block.alloc("best", wide, (), "register"), block.alloc("place", number, (), "register")
+                block.store(best, (), operands[0]((*before, 0, *after, column)))
+                block.store(place, (), k.constant(0, number))
+                with block.loop("i", extent - 1) as i:
+                    value = block.let("x", operands[0]((*before, k.add(i, 1), *after, column)))
+                    better = k.compare("gt" if self.kind == "max" else "lt", value, k.load(best, ()))
+                    if wide.is_float:  # a NaN beats whatever is none
+                        is_new = k.both(k.compare("ne", value, value), k.compare("eq", k.load(best, ()), k.load(best, ())))
+                        better = k.binary("or", better, is_new)
+                    better = block.let("better", better)
+                    block.store(place, (), k.select(better, k.cast(number, k.add(i, 1)), k.load(place, ())))
+                    block.store(best, (), k.select(better, value, k.load(best, ())))
+                results[0].store((*before, *after, column), k.cast(int64, k.load(place, ())))
+
+    def _row(self, block, read, result, index, extent, number, start, lanes):
+        """The extreme of a row, then the first place that has it; both with many lanes."""
+        best = block.alloc("best", start.dtype, (), "register")
+        block.store(best, (), start)
+        width = lanes_for(extent, lanes)
+        with block.loop("i", extent, "vector", width, 4) as i:
+            block.accumulate(best, (), self.kind, read(i))
+        extreme = block.let("extreme", k.load(best, ()))
+        place = block.alloc("place", number, (), "register")
+        block.store(place, (), k.constant(number.maximum, number))
+        with block.loop("i", extent, "vector", width, 4) as i:
+            value = read(i)
+            hit = k.compare("eq", value, extreme)
+            if start.dtype.is_float:
+                hit = k.binary("or", hit, k.compare("ne", value, value))
+            block.accumulate(place, (), "min", k.select(hit, k.cast(number, i), k.constant(number.maximum, number)))
+        result.store(index, k.cast(int64, k.load(place, ())))
+
     @classmethod
     def samples(cls):
         samples = []
@@ -141,6 +198,57 @@ class Cumulative(Op):
         running = _UFUNC[self.kind].accumulate(along, axis=0, dtype=along.dtype)
         running = running[::-1] if self.reverse else running
         return np.moveaxis(running, 0, self.axis).astype(x.dtype)
+
+    def lower(self, block, operands, results, types, target):
+        (x,), axis = types, self.axis
+        outer, inner = x.shape[:axis], x.shape[axis + 1:]
+        if product(inner) == 1:
+            self._rows(block, operands[0], results[0], x)
+            return
+        # All columns of a block go one step at a time, their running values in a row of its own: memory is read in order.
+        lanes = target.lanes(x.dtype)
+        size = lanes * CARRIED_VECTORS
+        work = nominal(x.shape[axis])
+        with column_blocks(block, (*outer, *inner[:-1]), inner[-1], size, work) as (index, first, count):
+            before, after = index[:axis], index[axis:]
+            wide = x.dtype.compute
+            carry = block.alloc("carry", wide, (size,), "stack")
+            with block.loop("column", count, "vector", lanes) as lane:
+                block.store(carry, (lane,), k.constant(identity(self.kind, wide), wide))
+            with block.loop("i", x.shape[axis]) as i:
+                at = block.let("at", k.sub(k.as_expr(x.shape[axis] - 1), i) if self.reverse else i)
+                with block.loop("column", count, "vector", lanes, 2) as lane:
+                    place = (*before, at, *after, k.add(first, lane))
+                    old = block.let("old", k.load(carry, (lane,)))
+                    new = block.let("new", k.binary(OPERATION[self.kind], old, operands[0](place)))
+                    block.store(carry, (lane,), new)
+                    results[0].store(place, old if self.exclusive else new)
+
+    def _rows(self, block, read, result, x):
+        """Several rows side by side, so that their sums do not wait for one another."""
+        axis, wide = self.axis, x.dtype.compute
+        outer, extent, ones = x.shape[:axis], x.shape[axis], (0,) * (x.rank - axis - 1)
+        count = product(outer)
+        together = SCANNED_ROWS if not isinstance(count, int) else min(SCANNED_ROWS, max(1, count))
+        with spread(block, (ceil_div(count, together),), together * nominal(extent)) as (group,):
+            rows = []
+            for r in range(together):  # the last group does its last row again where rows are left over
+                number = k.add(k.mul(group, together), r)
+                rows.append(unflatten(block, number if together == 1 else k.minimum(number, k.as_expr(count - 1)), outer))
+            running = [block.alloc("running", wide, (), "register") for _ in rows]
+            for register in running:
+                block.store(register, (), k.constant(identity(self.kind, wide), wide))
+            with block.loop("i", extent) as i:
+                at = block.let("at", k.sub(k.as_expr(extent - 1), i) if self.reverse else i)
+                for row, register in zip(rows, running):
+                    place = (*row, at, *ones)
+                    if self.exclusive:
+                        old = block.let("old", k.load(register, ()))
+                        block.accumulate(register, (), OPERATION[self.kind], read(place))
+                        result.store(place, old)
+                    else:
+                        block.accumulate(register, (), OPERATION[self.kind], read(place))
+                        result.store(place, k.load(register, ()))
 
     @classmethod
     def samples(cls):
