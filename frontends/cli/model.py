@@ -18,7 +18,7 @@ _ROOMS = tuple(str(Path(__file__).resolve().parents[2] / room) for room in ("com
 
 def model_options(arguments) -> Options:
     """The compile options that were typed."""
-    return Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse, dump=arguments.dump)
+    return Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse)
 
 
 def load_graph(arguments, console) -> Graph:
@@ -161,16 +161,17 @@ def read_spec(text: str):
 
 
 # ---- compiled --------------------------------------------------------------------------------------------------------
-def compile_artifact(graph: Graph, arguments, console):
-    """The Artifact of a graph, by the options that were typed."""
-    from ...compiler.driver import compile_graph
-    from ...runtime.cache import default_cache
-    options = model_options(arguments)
+def compile_model(arguments, console):
+    """The Artifact of MODEL by the options that were typed; from the cache where it is there, without reading the model again."""
+    from ..cached import compile_cached
+    is_onnx = arguments.model.endswith(".onnx") and not arguments.spec
+    graph = None if is_onnx and not arguments.dump else load_graph(arguments, console)
     if arguments.dump:
         from .dump import dump_levels
-        dump_levels(graph, options, arguments.dump, console)
-    with console.progress(f"compiling {graph.name}") as tell:
-        return compile_graph(graph, options=options, cache=None if arguments.no_cache else default_cache(), progress=tell)
+        dump_levels(graph, model_options(arguments), arguments.dump, console)
+    source, dims = (arguments.model, dict(arguments.dim)) if is_onnx else (graph, None)
+    with console.progress(f"compiling {Path(arguments.model).name}") as tell:
+        return compile_cached(source, dims=dims, options=model_options(arguments), cache=None if arguments.no_cache else "default", progress=tell)
 
 
 def load_executable(arguments, console):
@@ -178,11 +179,10 @@ def load_executable(arguments, console):
     from ...runtime.executable import Executable
     if arguments.model.endswith(".lam"):
         from ...runtime.package import load_artifact
-        if arguments.dim or arguments.spec or arguments.dump or arguments.max_memory is not None or arguments.no_fuse \
-                or arguments.target != "host":
+        if arguments.dim or arguments.spec or arguments.dump or model_options(arguments) != Options():
             raise LaminaError(f"{arguments.model} is compiled already", hint="options of the compilation belong to `lamina build`")
         return Executable(load_artifact(arguments.model))
-    artifact = compile_artifact(load_graph(arguments, console), arguments, console)
+    artifact = compile_model(arguments, console)
     if arguments.target != "host":
         from ...runtime.cpu_features import check_target
         check_target(artifact.manifest["target"], arguments.model)

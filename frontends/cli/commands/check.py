@@ -37,16 +37,15 @@ def configure(parser) -> None:
 def run(arguments, console) -> int:
     """Import, compile, and with --expect run and compare. Unsupported models raise UnsupportedError with every problem."""
     from ....compiler.core.errors import LaminaError, UnsupportedError
-    from ..model import compile_artifact, load_graph
+    from ..model import compile_model, load_graph
     if arguments.input and not arguments.expect:
         raise LaminaError("-i is for --expect", hint="lamina run runs a model without comparing")
     if arguments.model.endswith(".lam"):
         return finish(None, arguments, console)
-    graph = load_graph(arguments, console)
     try:
-        artifact = compile_artifact(graph, arguments, console)
+        artifact = compile_model(arguments, console)
     except UnsupportedError as error:
-        problems = find_problems(graph, arguments) if not error.problems else ()
+        problems = () if error.problems else find_problems(load_graph(arguments, console), arguments)
         if not problems:
             raise
         raise UnsupportedError(f"{arguments.model}: {len(problems)} operators have no native code\n{table(problems)}", problems=problems) \
