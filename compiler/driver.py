@@ -25,7 +25,7 @@ from .targets.target import Target
 
 
 
-def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[int, ...] = (), cache=None,
+def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[int, ...] = (), cache=None, profile: bool = False,
                   progress: Callable[[str, int, int], None] | None = None) -> Artifact:
     """Compile `graph` for `options.target`.
 
@@ -43,7 +43,7 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
     placed = run_pipeline(graph, target, options, remarks, watch)
     program = place_graph(placed, target, donate)
     program = replace(program, plan=plan_memory(program, options.max_memory))
-    modules, entry = emit_program(program, target)
+    modules, entry = emit_program(program, target, profile=profile)
     objects = compile_cached(modules, target, cache, tell)
     texts = {"traced": graph, "canonical": stages["canonicalize-layout"], "fused": stages["fuse"],
              "kernels": lambda: "\n\n".join(map(str, program.kernels)), "program": lambda: str(program),
@@ -53,7 +53,7 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
     return Artifact(make_manifest(program, target, entry, frame_layout(program), EXPORTS, modules), objects, list(program.constants), texts)
 
 
-def emit_program(program: Program, target: Target, entry: str | None = None) -> tuple[dict[str, str], str]:
+def emit_program(program: Program, target: Target, entry: str | None = None, profile: bool = False) -> tuple[dict[str, str], str]:
     """LLVM text by module name: a kernel each (named by its content), "host", and "support"; and the entry's prefix."""
     modules: dict[str, str] = {}
     names = []
@@ -63,7 +63,7 @@ def emit_program(program: Program, target: Target, entry: str | None = None) -> 
         names.append(name)
         if name not in modules:
             modules[name] = kernel_module(kernel, target, name)
-    host = host_module(program, target, "lamina_model", names)
+    host = host_module(program, target, "lamina_model", names, profile)
     entry = entry or f"lamina_m_{hashlib.blake2b((host + target.name).encode(), digest_size=10).hexdigest()}"
     modules["host"] = host.replace("@lamina_model_", f"@{entry}_")
     modules["support"] = support_ir(target.triple)

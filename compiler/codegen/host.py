@@ -21,22 +21,26 @@ ALIGNMENT = 64
 
 
 def frame_layout(program: Program) -> dict[str, int]:
-    """The first word of each part of the frame, and `size`, the number of words."""
+    """The first word of each part of the frame, and `size`, the number of words. The last word, `profile`, is for a build that
+    measures itself: the address of a word for each launch, to which its clock ticks are added."""
     constants = 1
     inputs = constants + len(program.constants)
     outputs = inputs + len(program.inputs)
     symbols = outputs + len(program.outputs)
     return {"arena": 0, "constants": constants, "inputs": inputs, "outputs": outputs, "symbols": symbols,
-            "size": symbols + len(program.symbols)}
+            "profile": symbols + len(program.symbols), "size": symbols + len(program.symbols) + 1}
 
 
-def host_module(program: Program, target: Target, name: str, kernel_names: list[str]) -> str:
-    """The LLVM text of the program's entry points; kernels are external symbols."""
-    return _Host(program, target, name, kernel_names).text()
+def host_module(program: Program, target: Target, name: str, kernel_names: list[str], profile: bool = False) -> str:
+    """The LLVM text of the program's entry points; kernels are external symbols. With `profile` each launch adds its clock ticks to
+    its word of the frame's `profile` array."""
+    return _Host(program, target, name, kernel_names, profile).text()
 
 
 class _Host:
-    def __init__(self, program: Program, target: Target, name: str, kernel_names: list[str]):
+    def __init__(self, program: Program, target: Target, name: str, kernel_names: list[str], profile: bool):
+        self.profile = profile
+        self.launches = 0
         self.program, self.target, self.name, self.kernel_names = program, target, name, kernel_names
         self.layout = frame_layout(program)
         self.lines: list[str] = []
@@ -127,7 +131,15 @@ class _Host:
         for i, word in enumerate(words):
             slot = self.emit(f"getelementptr inbounds i64, ptr %args, i64 {i}")
             self.lines.append(f"  store i64 {word}, ptr {slot}, align 8")
+        before = self.emit("call i64 @llvm.readcyclecounter()") if self.profile else None
         self.lines.append(f"  call void @{self.kernel_names[launch.kernel]}(ptr %args, i32 %threads)")
+        if before is not None:
+            after = self.emit("call i64 @llvm.readcyclecounter()")
+            ticks = self.emit(f"sub i64 {after}, {before}")
+            word = self.emit(f"getelementptr inbounds i64, ptr %ticks, i64 {self.launches}")
+            total = self.emit(f"add i64 {self.emit(f'load i64, ptr {word}, align 8')}, {ticks}")
+            self.lines.append(f"  store i64 {total}, ptr {word}, align 8")
+        self.launches += 1
         if skip is not None:
             self.lines.append(f"  br label %{skip}")
             self.open(skip)
@@ -237,6 +249,8 @@ class _Host:
         for i, s in enumerate(program.symbols):
             self.symbols[s.name] = self.word(self.layout["symbols"] + i, "i64")
         self.arena = self.word(0)
+        if self.profile:
+            self.lines.append(f"  %ticks = bitcast ptr {self.word(self.layout['profile'])} to ptr")
         self.place_slots()
         self.steps(program.steps)
         head = [f"define weak_odr i32 @{self.name}_run_frame(ptr %frame, i32 %cap) #0 {{", "entry:",
@@ -247,5 +261,6 @@ class _Host:
         used = sorted({self.kernel_names[i] for i in range(len(program.kernels))})
         declarations = [f"declare void @{n}(ptr, i32)" for n in used]
         declarations += ["declare i32 @lamina_begin(i32)", "declare void @lamina_end(i32)", "declare i64 @llvm.smax.i64(i64, i64)"]
+        declarations += ["declare i64 @llvm.readcyclecounter()"] if self.profile else []
         return "\n".join([f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "", *arrays, "", *declarations,
                           attributes(self.target)]) + "\n"
