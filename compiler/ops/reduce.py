@@ -20,12 +20,21 @@ _UFUNC = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minim
 
 
 CARRIED_VECTORS = 32  # vectors of running values of one block of columns: they stay in the first cache
+SEARCHED = 4096  # elements of a row whose extreme is found before the next ones are looked at
 SCANNED_ROWS = 8  # rows that are scanned side by side
 
 
 def identity(kind: str, dtype: DType):
     """The value that changes nothing under `kind`: 0, 1, the dtype's minimum (for max) or maximum (for min)."""
     return {"sum": 0, "prod": 1, "max": dtype.minimum, "min": dtype.maximum}[kind]
+
+
+def _beats(kind: str, x, best):
+    """Whether the expression x replaces `best` under "max" or "min"; a NaN beats whatever is none."""
+    better = k.compare("gt" if kind == "max" else "lt", x, best)
+    if not x.dtype.is_float:
+        return better
+    return k.binary("or", better, k.both(k.compare("ne", x, x), k.compare("eq", best, best)))
 
 
 def _require_kind(op: Op, kinds: tuple[str, ...], x: TensorType) -> None:
@@ -129,32 +138,40 @@ class ArgReduce(Op):
                 block.store(place, (), k.constant(0, number))
                 with block.loop("i", extent - 1) as i:
                     value = block.let("x", operands[0]((*before, k.add(i, 1), *after, column)))
-                    better = k.compare("gt" if self.kind == "max" else "lt", value, k.load(best, ()))
-                    if wide.is_float:  # a NaN beats whatever is none
-                        is_new = k.both(k.compare("ne", value, value), k.compare("eq", k.load(best, ()), k.load(best, ())))
-                        better = k.binary("or", better, is_new)
-                    better = block.let("better", better)
+                    better = block.let("better", _beats(self.kind, value, k.load(best, ())))
                     block.store(place, (), k.select(better, k.cast(number, k.add(i, 1)), k.load(place, ())))
                     block.store(best, (), k.select(better, value, k.load(best, ())))
                 results[0].store((*before, *after, column), k.cast(int64, k.load(place, ())))
 
     def _row(self, block, read, result, index, extent, number, start, lanes):
-        """The extreme of a row, then the first place that has it; both with many lanes."""
-        best = block.alloc("best", start.dtype, (), "register")
+        """The best block of a row, then the first place in it that has its extreme; both with many lanes."""
+        wide = start.dtype
+        best, where = block.alloc("best", wide, (), "register"), block.alloc("where", int64, (), "register")
         block.store(best, (), start)
-        width = lanes_for(extent, lanes)
-        with block.loop("i", extent, "vector", width, 4) as i:
-            block.accumulate(best, (), self.kind, read(i))
-        extreme = block.let("extreme", k.load(best, ()))
+        block.store(where, (), k.constant(0))
+        is_long = nominal(extent) > 2 * SEARCHED
+        with block.loop("block", ceil_div(extent, SEARCHED) if is_long else 1) as number_of_block:
+            first = block.let("first", k.mul(number_of_block, SEARCHED))
+            count = block.let("count", k.minimum(k.sub(k.as_expr(extent), first), SEARCHED)) if is_long else k.as_expr(extent)
+            extreme = block.alloc("extreme", wide, (), "register")
+            block.store(extreme, (), start)
+            with block.loop("i", count, "vector", lanes_for(extent, lanes), 4) as i:
+                block.accumulate(extreme, (), self.kind, read(k.add(first, i)))
+            value = block.let("value", k.load(extreme, ()))
+            better = block.let("better", _beats(self.kind, value, k.load(best, ())))
+            block.store(where, (), k.select(better, first, k.load(where, ())))
+            block.store(best, (), k.select(better, value, k.load(best, ())))
+        extreme, first = block.let("extreme", k.load(best, ())), block.let("first", k.load(where, ()))
         place = block.alloc("place", number, (), "register")
         block.store(place, (), k.constant(number.maximum, number))
-        with block.loop("i", extent, "vector", width, 4) as i:
-            value = read(i)
+        count = block.let("count", k.minimum(k.sub(k.as_expr(extent), first), SEARCHED)) if is_long else k.as_expr(extent)
+        with block.loop("i", count, "vector", lanes_for(extent, lanes), 4) as i:
+            value = read(k.add(first, i))
             hit = k.compare("eq", value, extreme)
-            if start.dtype.is_float:
+            if wide.is_float:
                 hit = k.binary("or", hit, k.compare("ne", value, value))
             block.accumulate(place, (), "min", k.select(hit, k.cast(number, i), k.constant(number.maximum, number)))
-        result.store(index, k.cast(int64, k.load(place, ())))
+        result.store(index, k.add(first, k.cast(int64, k.load(place, ()))))
 
     @classmethod
     def samples(cls):
