@@ -57,16 +57,17 @@ def compile(model: Model, *specs, dims: Mapping[str, Facts] | None = None, devic
         if dims or options is not None:
             raise LaminaError("a saved artifact is compiled already", hint="leave dims and options out")
         return load(model)
-    return executable(as_graph(model, *specs, dims=dims), device=device, options=options, donate=donate)
+    return executable(model, *specs, dims=dims, device=device, options=options, donate=donate)
 
 
-def executable(graph: Graph, *, device: str = "cpu", options: Options | None = None, donate: tuple[int, ...] = ()):
-    """Compile a graph and load it."""
+def executable(model: Model, *specs, dims: Mapping[str, Facts] | None = None, device: str = "cpu",
+               options: Options | None = None, donate: tuple[int, ...] = ()):
+    """Compile a model, or take it from the cache, and load it."""
     if device not in DEVICES:
         raise UnsupportedError(f"there is no device {device!r}", hint="there is " + ", ".join(map(repr, DEVICES)))
-    from ..compiler.driver import compile_graph
     from ..runtime.executable import Executable
-    return Executable(compile_graph(graph, options=options or Options(), donate=tuple(donate)))
+    from .cached import compile_cached
+    return Executable(compile_cached(model, *specs, dims=dims, options=options or Options(), donate=tuple(donate)))
 
 
 def load(path: str | os.PathLike):

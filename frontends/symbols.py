@@ -25,11 +25,12 @@ def facts_of(name: str, facts: Facts) -> Symbol:
     if isinstance(facts, int):
         return Symbol(name, facts, facts)
     try:
-        lower, upper, *multiple = facts
-        return Symbol(name, int(lower), UNBOUNDED if upper is None else int(upper), *map(int, multiple))
+        lower, upper, multiple = (*facts, 1)[:3] if len(facts) in (2, 3) else ()
+        lower, upper, multiple = int(lower), UNBOUNDED if upper is None else int(upper), int(multiple)
     except (TypeError, ValueError):
         raise ShapeError(f"can't read the facts {facts!r} of dim {name!r}",
                          hint='give an extent, (lower, upper), (lower, upper, multiple) or "1..64%8"') from None
+    return Symbol(name, lower, upper, multiple)
 
 
 class Symbols:

@@ -1,7 +1,7 @@
 """How long is an axis?  An int, or a polynomial over symbols that carry facts (bounds, a multiple).
 
-A `DimExpr` is kept in one canonical form, a sum of integer multiples of products of atoms, so that equal extents compare
-equal. Atoms are symbols and floor divisions that do not divide evenly.
+A `DimExpr` is kept in one canonical form, a sum of integer multiples of products of atoms, so that equal extents
+compare equal. Atoms are symbols and floor divisions that do not divide evenly.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ _DIMS = (Integral, DimExpr)  # what dims are computed with; arrays compute with 
 def _is_below(a: Dim, b: Dim, question: str) -> bool:
     low, high = bounds(a - b)
     if low < 0 <= high:
-        raise ShapeError(f"whether {question} is not known while compiling", hint="declare facts of the dims that decide it")
+        raise ShapeError(f"whether {question} is not known while compiling", hint="declare facts of the dims that "
+                                                                                  "decide it")
     return high < 0
 
 
@@ -165,6 +166,12 @@ def _terms(d: Dim):
 
 
 def _make(terms: Mapping[Monomial, int]) -> Dim:
+    if any(isinstance(atom, FloorDiv) for m in terms for atom in m):
+        reduced: dict[Monomial, int] = {}
+        for m, c in terms.items():
+            m, c = _reduced(m, c)
+            reduced[m] = reduced.get(m, 0) + c
+        terms = reduced
     kept = {m: c for m, c in terms.items() if c}
     if not kept:
         return 0
@@ -174,6 +181,41 @@ def _make(terms: Mapping[Monomial, int]) -> Dim:
     return DimExpr(tuple(order))
 
 
+def _reduced(monomial: Monomial, c: int) -> tuple[Monomial, int]:
+    """c * monomial with factors of c taken out of the parts n // d of symbols n that d divides: 2 * (n // 2) is n."""
+    atoms = []
+    for atom in monomial:
+        whole = _symbol_of(atom.numerator) if isinstance(atom, FloorDiv) else None
+        if whole is not None and whole.multiple % atom.denominator == 0:
+            common = gcd(c, atom.denominator)
+            c, left = c // common, atom.denominator // common
+            atom = whole if left == 1 else FloorDiv(atom.numerator, left)
+        atoms.append(atom)
+    return tuple(sorted(atoms, key=_atom_key)), c
+
+
+def _symbol_of(d: Dim) -> Symbol | None:
+    """The symbol that `d` is, if it is one alone."""
+    if isinstance(d, DimExpr) and len(d.terms) == 1 and d.terms[0][1] == 1 and len(d.terms[0][0]) == 1:
+        atom = d.terms[0][0][0]
+        return atom if isinstance(atom, Symbol) else None
+    return None
+
+
+def _part(monomial: Monomial, c: int, b: int) -> Dim | None:
+    """c * monomial / b, by a factor of c and the known multiple of one of the symbols; None where these leave a
+    remainder."""
+    common = gcd(c, b)
+    c, left = c // common, b // common
+    if left == 1:
+        return _make({monomial: c})
+    for i, atom in enumerate(monomial):
+        if isinstance(atom, Symbol) and atom.multiple % left == 0:
+            atoms = (*monomial[:i], FloorDiv(DimExpr((((atom,), 1),)), left), *monomial[i + 1:])
+            return _make({tuple(sorted(atoms, key=_atom_key)): c})
+    return None
+
+
 def divide_exactly(a: Dim, b: Dim) -> Dim | None:
     """a / b where the division is known to leave no remainder, else None. Symbol multiples are used."""
     if isinstance(b, int) and b == 0:
@@ -181,9 +223,13 @@ def divide_exactly(a: Dim, b: Dim) -> Dim | None:
     if isinstance(a, int) and isinstance(b, int):
         return a // b if a % b == 0 else None
     if isinstance(b, int):
-        if all(c % b == 0 for _, c in _terms(a)):
-            return _make({m: c // b for m, c in _terms(a)})
-        return None
+        total: Dim = 0
+        for monomial, c in _terms(a):
+            part = _part(monomial, c, b)
+            if part is None:
+                return None
+            total = total + part
+        return total
     if a == b:
         return 1
     if a == 0:
@@ -311,7 +357,8 @@ _TOKEN = re.compile(r"\s*(//|[()*+-]|\d+|[A-Za-z_][A-Za-z0-9_.]*)")
 
 
 def parse_dim(text: str, symbols: Mapping[str, Symbol]) -> Dim:
-    """The dim that `text` spells (`format_dim`'s inverse); names are looked up in `symbols`, unknown ones are new symbols."""
+    """The dim that `text` spells (`format_dim`'s inverse); names are looked up in `symbols`, unknown ones are new
+    symbols."""
     tokens, at = [], 0
     text = text.strip()
     while at < len(text):

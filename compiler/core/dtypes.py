@@ -10,9 +10,12 @@ import numpy as np
 from .errors import DTypeError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DType:
-    """An element type: `name` as NumPy spells it, `short` as IR text spells it, `kind`, and its width in `bits`."""
+    """An element type: `name` as NumPy spells it, `short` as IR text spells it, `kind`, and its width in `bits`.
+
+    It equals what NumPy or a string calls by its name: lm.float32 == np.float32 == "float32".
+    """
 
     name: str
     short: str
@@ -69,6 +72,19 @@ class DType:
         if self.is_float:
             return float("inf")
         return (1 << (self.bits - 1)) - 1 if self.kind == "int" else (1 << self.bits) - 1
+
+    def __eq__(self, other) -> bool:
+        if self is other:
+            return True
+        if isinstance(other, DType):
+            return self.name == other.name
+        try:
+            return other is not None and self.name == as_dtype(other).name
+        except DTypeError:
+            return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def __str__(self) -> str:
         return self.short

@@ -125,7 +125,7 @@ def cond(pred, true_fn: Callable, false_fn: Callable, /, *operands) -> Any:
     A `pred` that is known calls its branch directly.
     """
     if not isinstance(pred, Tracer):
-        return (true_fn if _known(pred, "cond") else false_fn)(*operands)
+        return _called(true_fn if _known(pred, "cond") else false_fn, operands)
     _require_scalar(pred, "pred", "cond")
     return _branch(cast(pred, bool_), (false_fn, true_fn), ("from false_fn", "from true_fn"), "lm.cond", operands)
 
@@ -137,12 +137,17 @@ def switch(index, branches: Sequence[Callable], /, *operands) -> Any:
     if not branches:
         raise trace_error("lm.switch of no branches", hint="give one or more")
     if not isinstance(index, Tracer):
-        return branches[min(max(int(_known(index, "switch")), 0), len(branches) - 1)](*operands)
+        return _called(branches[min(max(int(_known(index, "switch")), 0), len(branches) - 1)], operands)
     _require_scalar(index, "index", "switch")
     if len(branches) == 1:
         return branches[0](*operands)
     index = index if index.dtype in (int32, int64) else cast(index, int64)
     return _branch(index, branches, [f"from branch {i}" for i in range(len(branches))], "lm.switch", operands)
+
+
+def _called(branch: Callable, operands) -> Any:
+    result = branch(*operands)
+    return tree.map(as_array, result) if current_trace() is None else result
 
 
 def _known(x, name: str):
@@ -195,7 +200,7 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val, /) -> Any:
         carry = _Carry(leaves, structure, "lm.while_loop")
         while _known(cond_fun(carry.value), "while_loop"):
             carry.replace(body_fun(carry.value))
-        return carry.value
+        return carry.last
     leaves, body = _settle(leaves, structure, "lm.while_loop", lambda argument, dtypes: _record(
         body_fun, "the body of lm.while_loop", argument, dtypes=dtypes))
     condition = _record(lambda carry: _as_condition(cond_fun(carry)), "the condition of lm.while_loop",
@@ -211,7 +216,7 @@ def fori_loop(lower, upper, body_fun: Callable, init_val, /) -> Any:
         carry = _Carry(*tree.flatten(init_val), "lm.fori_loop")
         for i in range(int(_known(lower, "fori_loop")), int(_known(upper, "fori_loop"))):
             carry.replace(body_fun(i, carry.value))
-        return carry.value
+        return carry.last
     if isinstance(lower, Tracer) or isinstance(upper, Tracer):
         start = cast(as_array(lower), int64)
         carry = while_loop(lambda c: less(c[0], upper), lambda c: (add(c[0], 1), body_fun(_weak(c[0]), c[1])),
@@ -288,14 +293,14 @@ def _scan_at_once(step: _Step, leaves, structure, inputs, item: Argument, steps:
     if steps == 0:
         body = _record(step, f"the body of {step.name}", _argument(leaves, structure, "carry"), item)
         types = body.types[len(leaves):]
-        return carry.value, tree.unflatten(step.ys, [np.zeros((0, *t.shape), t.dtype.numpy) for t in types])
+        return carry.last, tree.unflatten(step.ys, [np.zeros((0, *t.shape), t.dtype.numpy) for t in types])
     rows = []
     for t in reversed(range(steps)) if reverse else range(steps):
         new, y = step(carry.value, tree.unflatten(item.structure, [np.asarray(x[t]) for x in inputs]))
         carry.replace(new)
         rows.append([as_array(leaf) for leaf in tree.leaves(y)])
     columns = zip(*(reversed(rows) if reverse else rows))
-    return carry.value, tree.unflatten(step.ys, [stack(column) for column in columns])
+    return carry.last, tree.unflatten(step.ys, [stack(column) for column in columns])
 
 
 class _Carry:
@@ -303,7 +308,7 @@ class _Carry:
 
     def __init__(self, leaves: Sequence, structure: tree.Structure, name: str):
         self.weak = [weak_kind(x) is not None for x in leaves]
-        self.leaves = [as_array(x) for x in leaves]
+        self.leaves = list(leaves)  # Python scalars as they are, so that they are weak in the first step
         self.structure = structure
         self.name = name
 
@@ -311,10 +316,15 @@ class _Carry:
     def value(self):
         return tree.unflatten(self.structure, self.leaves)
 
+    @property
+    def last(self):
+        """The carry after the loop, as arrays."""
+        return tree.unflatten(self.structure, map(as_array, self.leaves))
+
     def replace(self, value) -> None:
         """Take the carry that a body gave. What began as a Python scalar takes the dtype of the first one."""
         new, structure = tree.flatten(value)
-        before = [type_of(x) for x in self.leaves]
+        before = list(map(_type, self.leaves))
         if structure == self.structure:
             new = [as_array(x, b.dtype if weak_kind(x) is not None and not w else None)
                    for x, b, w in zip(new, before, self.weak)]

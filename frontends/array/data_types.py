@@ -64,7 +64,8 @@ def iinfo(dtype, /) -> IntegerInfo:
 
 
 def isdtype(dtype, kind, /) -> bool:
-    """Whether `dtype` is the dtype `kind`, or of the kind that it names ("integral", "real floating" ...), or of one of several."""
+    """Whether `dtype` is the dtype `kind`, or of the kind that it names ("integral", "real floating" ...), or of one of
+    several."""
     dtype = as_dtype(dtype)
     if isinstance(kind, tuple):
         return any(isdtype(dtype, k) for k in kind)

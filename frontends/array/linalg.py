@@ -6,9 +6,11 @@ from ...compiler.core.errors import UnsupportedError
 from .linear_algebra import (cross, diagonal, matmul, matrix_transpose, norm, outer, tensordot, trace, vecdot,
                              vector_norm)
 
-__all__ = ["cross", "diagonal", "matmul", "matrix_norm", "matrix_transpose", "norm", "outer", "tensordot", "trace", "vecdot",
+__all__ = ["cross", "diagonal", "matmul", "matrix_norm", "matrix_transpose", "norm", "outer", "tensordot", "trace",
+           "vecdot",
            "vector_norm"]
-_ABSENT = {"cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_power", "matrix_rank",
+_ABSENT = {"cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_power",
+           "matrix_rank",
            "multi_dot", "pinv", "qr", "slogdet", "solve", "svd", "svdvals"}
 
 

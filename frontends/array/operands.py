@@ -15,7 +15,7 @@ from ...compiler.core.types import TensorType
 from ...compiler.ops.constant import Iota
 from ...compiler.ops.elementwise import Cast
 from ...compiler.ops.rearrange import Broadcast, Reshape, Slice
-from .tracer import Tracer, dtype_error, emit, emit_traced, shape_error, user_location
+from .tracer import Tracer, dtype_error, emit, emit_traced, leaked, shape_error, user_location
 
 Array = np.ndarray | Tracer
 #: Python scalars are weak: they take the dtype of the arrays that they meet. np.generic is not (its dtype was chosen).
@@ -28,7 +28,7 @@ def dtype_of(x) -> DType:
     if isinstance(x, Tracer):
         return x.dtype
     if isinstance(x, np.ndarray):
-        return as_dtype(x.dtype)
+        return _known_dtype(x)
     kind = weak_kind(x)
     return _DEFAULTS[kind] if kind is not None else dtype_of(as_array(x))
 
@@ -60,9 +60,7 @@ def as_array(x, dtype: DType | None = None) -> Array:
         return np.asarray(x, (dtype or _DEFAULTS[_KINDS[type(x)]]).numpy)
     if isinstance(x, (np.ndarray, np.generic)):
         array = np.asarray(x)
-        if not _is_known(array.dtype):
-            raise dtype_error(f"lamina has no dtype for an array of {array.dtype}",
-                              hint="it has bool, integers of 8 to 64 bits, float16, bfloat16, float32 and float64")
+        _known_dtype(array)
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
         return cast(array, dtype) if dtype is not None else array
@@ -79,12 +77,11 @@ def as_array(x, dtype: DType | None = None) -> Array:
                       hint="arrays are NumPy arrays, numbers, nested lists of numbers and what has __array__")
 
 
-def _is_known(dtype: np.dtype) -> bool:
+def _known_dtype(array: np.ndarray) -> DType:
     try:
-        as_dtype(dtype)
-        return True
-    except DTypeError:
-        return False
+        return as_dtype(array.dtype)
+    except DTypeError as error:
+        raise dtype_error(f"lamina has no dtype for an array of {array.dtype}", hint=error.hint) from None
 
 
 def _leaves(x):
@@ -252,5 +249,9 @@ def type_of(x: Array) -> TensorType:
 
 
 def in_trace(*xs) -> bool:
-    """Whether an op on `xs` is recorded rather than computed."""
-    return any(isinstance(x, Tracer) for x in xs)
+    """Whether an op on `xs` is recorded rather than computed; a TraceError where one outlived its trace."""
+    tracers = [x for x in xs if isinstance(x, Tracer)]
+    for tracer in tracers:
+        if not tracer.owner.is_live:
+            raise leaked(tracer)
+    return bool(tracers)

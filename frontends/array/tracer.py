@@ -67,12 +67,12 @@ class Trace:
         return known[1]
 
     def constant(self, array) -> Value:
-        """A constant that holds a copy of `array`, or `array` itself where it is read-only."""
+        """A constant that holds a copy of `array`, or `array` itself where nothing can write to it."""
         array = np.asarray(array)
         known = self._constants.get(id(array))
-        if known is not None and (known[1] is array or known[1].tobytes() == array.tobytes()):
+        if known is not None and (known[1] is array or np.array_equal(_bits(known[1]), _bits(array))):
             return known[2]
-        kept = array if not array.flags.writeable and array.base is None else array.copy()
+        kept = array if _is_frozen(array) else array.copy()
         value = self._uniform(kept) if kept.nbytes > UNIFORM_LIMIT else None
         if value is None:
             value = self.builder.constant(kept)
@@ -81,7 +81,7 @@ class Trace:
 
     def _uniform(self, array: np.ndarray) -> Value | None:
         """`array` as a broadcast scalar where all of its elements are the same bits, so that zeros cost no memory."""
-        bits = array.reshape(-1).view(f"V{array.itemsize}")
+        bits = _bits(array)
         if bits[0] != bits[-1] or bits[0] != bits[bits.size // 2] or not (bits == bits[0]).all():
             return None
         from ...compiler.ops.rearrange import Broadcast
@@ -91,6 +91,20 @@ class Trace:
     def finish(self, results: Sequence, names: Sequence[str] = ()) -> Graph:
         """The graph whose results are `results` (tracers or arrays)."""
         return self.builder.finish([self.lift(r) for r in results], names)
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """The elements as bytes, which compare as bits: NaN equals itself, 0.0 is not -0.0."""
+    return np.ascontiguousarray(array).reshape(-1).view(f"V{array.itemsize}")
+
+
+def _is_frozen(array: np.ndarray) -> bool:
+    """Whether neither the array nor an array whose memory it shows can be written to."""
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return False
+        array = array.base
+    return True
 
 
 @contextmanager
