@@ -56,7 +56,7 @@ def contract_repeated(b: Builder, op, x, y):
             continue
         operands[i] = reshape(b, inner, tuple(d for d, _ in kept))
         terms[i] = "".join(terms[i][axis] for _, axis in kept)
-    if operands == [x, y]:
+    if operands == [x, y] or any(d == 0 for d in extents.values()):
         return None
     return _contract_with_rest(b, terms, operands, op.terms, extents)
 

@@ -53,11 +53,10 @@ def _scaled(b: Builder, weights: Value, letters: str, factor: Value, factor_lett
     return b.constant(new, old.label)
 
 
-@rule(Mul, Div)
-def scale_weights(b: Builder, op, x, c):
-    """contract(x, w) * c -> contract(x, w * c), conv(x, w) * c -> conv(x, w * c): constants w, and c for each output or for all."""
+def _scale_weights(b: Builder, op: Mul | Div, x: Value, c: Value) -> Value | None:
+    """The Contract or Conv that makes x with its constant weights times (or divided by) c."""
     position = weight_position(x)
-    if position is None or not is_constant(c) or not used_once(b, x) or isinstance(op, Div) and not x.dtype.is_float:
+    if position is None or not is_constant(c) or isinstance(op, Div) and not x.dtype.is_float:
         return None
     names = _axis_names(x.op, x.type.rank)
     operands = list(x.node.operands)
@@ -66,6 +65,12 @@ def scale_weights(b: Builder, op, x, c):
         return None
     operands[position] = scaled
     return b.emit(x.op, *operands)
+
+
+@rule(Mul, Div)
+def scale_weights(b: Builder, op, x, c):
+    """contract(x, w) * c -> contract(x, w * c), conv(x, w) * c -> conv(x, w * c): constants w, and c for each output or for all."""
+    return _scale_weights(b, op, x, c) if used_once(b, x) else None
 
 
 @rule(Neg)
@@ -104,7 +109,7 @@ def scale_biased(b: Builder, op, x, c2):
     product, c1 = x.node.operands
     if not is_constant(c1) or weight_position(product) is None or not used_once(b, product, x.node):
         return None
-    scaled = scale_weights(b, op, product, c2)
+    scaled = _scale_weights(b, op, product, c2)
     bias = b.emit(op, c1, c2)
     return b.emit(Add(), scaled, bias) if scaled is not None and is_constant(bias) else None
 
