@@ -1,4 +1,12 @@
-"""Which options do the tests have?  --bless rewrites the expected texts of filetests, --fuzz-graphs says how many graphs to try."""
+"""What holds for all tests?  Their options, and that they compile what they test.
+
+--bless rewrites the expected texts of filetests; --fuzz-graphs says how many random graphs are tried. Nothing comes from,
+or goes to, the user's compile cache.
+"""
+
+import os
+
+os.environ["LAMINA_CACHE"] = "off"
 
 
 def pytest_addoption(parser):
