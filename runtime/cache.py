@@ -16,7 +16,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Iterator, Sequence
 
@@ -29,7 +29,7 @@ from .package import ALIGNMENT, Origin, load_artifact, save_artifact
 from .settings import read_settings
 from .version import VERSION
 
-_MAGIC = b"lamina.1"
+_MAGIC = b"lamina.1"  # an entry: this, SHA-256 of the rest, the rest
 _HEADER = len(_MAGIC) + 32
 _KEY = re.compile(r"[0-9a-f]{16,128}")
 _ABANDONED = 3600  # seconds after which a temporary file has lost its writer
@@ -67,7 +67,7 @@ class DiskCache:
         except OSError:
             return None
         body = data[_HEADER:]
-        if data[:len(_MAGIC)] != _MAGIC or data[len(_MAGIC):_HEADER] != blake2b(body, digest_size=32).digest():
+        if data[:len(_MAGIC)] != _MAGIC or data[len(_MAGIC):_HEADER] != sha256(body).digest():
             _remove(path)
             return None
         _touch(path)
@@ -79,7 +79,7 @@ class DiskCache:
 
         def write() -> None:
             with written_whole(path, durable=False) as file:
-                file.write(_MAGIC + blake2b(data, digest_size=32).digest())
+                file.write(_MAGIC + sha256(data).digest())
                 file.write(data)
         self._add(path, len(data) + _HEADER, write)
 
@@ -205,25 +205,26 @@ def find_origins(constants: Sequence[np.ndarray], sources: Sequence) -> dict[int
 def artifact_key(*parts: str) -> str:
     """The key of an artifact made from what `parts` say: its graph or file by content, dims, options, target.
 
-    The versions of lamina, its compiler's source and LLVM belong to every key.
+    The versions of lamina, its source files and LLVM belong to every key.
     """
     import llvmlite
-    text = "\0".join((VERSION, str(FORMAT_VERSION), llvmlite.__version__, _compiler_state(), *parts))
-    return blake2b(text.encode(), digest_size=20).hexdigest()
+    text = "\0".join((VERSION, str(FORMAT_VERSION), llvmlite.__version__, _source_state(), *parts))
+    return sha256(text.encode()).hexdigest()
 
 
 @lru_cache
-def _compiler_state() -> str:
-    """What changes when a source file of the compiler does: names, sizes and times of all."""
-    root = Path(__file__).parent.parent / "compiler"
+def _source_state() -> str:
+    """What changes when a source file of lamina does: names, sizes and times of all."""
+    root = Path(__file__).parent.parent
     rows = []
-    for folder, _, files in os.walk(root):
-        for name in files:
-            if name.endswith(".py"):
-                path = os.path.join(folder, name)
-                status = os.stat(path)
-                rows.append(f"{os.path.relpath(path, root)}:{status.st_size}:{status.st_mtime_ns}")
-    return blake2b("\n".join(sorted(rows)).encode(), digest_size=16).hexdigest()
+    for room in ("compiler", "frontends", "runtime"):
+        for folder, _, files in os.walk(root / room):
+            for name in files:
+                if name.endswith(".py"):
+                    path = os.path.join(folder, name)
+                    status = os.stat(path)
+                    rows.append(f"{os.path.relpath(path, root)}:{status.st_size}:{status.st_mtime_ns}")
+    return sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
 
 def default_cache() -> DiskCache | None:

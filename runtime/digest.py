@@ -1,17 +1,20 @@
-"""Are these the bytes that were written?  BLAKE2b (RFC 7693) of small data at once, of large data in chunks on several threads."""
+"""Are these the bytes that were written?  SHA-256 of small data at once, of large data in chunks on several threads.
+
+CPUs have instructions for SHA-256 (x86 since 2017-2019, Arm since 2013), with which it is twice as fast as BLAKE2b.
+"""
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import blake2b
+from hashlib import sha256
 
 CHUNK = 8 << 20  # bytes: small enough to spread over threads, large enough that their switching costs nothing
 
 
 def digest(data) -> str:
     """64 hexadecimal digits."""
-    return blake2b(data, digest_size=32).hexdigest()
+    return sha256(data).hexdigest()
 
 
 def chunk_digests(data, chunk: int = CHUNK) -> list[str]:

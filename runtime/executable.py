@@ -10,6 +10,7 @@ import numpy as np
 
 from .artifact import Artifact
 from .cpu import load_objects
+from .cpu_features import check_target
 from .errors import LaminaError
 from .signature import Signature
 
@@ -45,6 +46,7 @@ class Executable:
         self.artifact = artifact
         manifest = artifact.manifest
         self.name: str = manifest["name"]
+        check_target(manifest["target"], f"the model {self.name}")
         self.signature = Signature(manifest)
         self._layout = manifest["frame"]
         support = artifact.objects["support"]

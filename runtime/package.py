@@ -4,8 +4,8 @@
     objects/NAME.o          object code (ELF)
     constants.safetensors   the constants, which are mapped, not read
 
-Loading checks the format, the hash of every member (BLAKE2b; constants in chunks, on several threads, about 1 GB/s for each) and
-that this CPU has the instructions. `verify=False` skips the hash of the constants: then only the pages that run are read.
+Loading checks the format, the hash of every member (SHA-256; of constants in chunks, on several threads, 1 to 2 GB/s for each) and that
+this CPU has the instructions. `verify=False` skips the hash of the constants: then only the pages that a run touches are read.
 Nothing in the file is executed or unpickled by loading it; running it runs its object code.
 """
 
@@ -56,14 +56,14 @@ def save_artifact(artifact: Artifact, path, *, origins: Mapping[int, Origin] = {
                 if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
                     raise FormatError(f"{name!r} can't name an object in a file")
                 _write_member(archive, f"objects/{name}.o", lambda out: out.write(image))
-                members[f"objects/{name}.o"] = {"bytes": len(image), "blake2b": digest(image)}
+                members[f"objects/{name}.o"] = {"bytes": len(image), "sha256": digest(image)}
             hashed = _Hashed()
 
             def constants(out) -> None:
                 hashed.out = out
                 write_tensors(hashed, stored)
             _write_member(archive, CONSTANTS, constants)
-            members[CONSTANTS] = {"bytes": hashed.size, "chunk": CHUNK, "blake2b": hashed.finish()}
+            members[CONSTANTS] = {"bytes": hashed.size, "chunk": CHUNK, "sha256": hashed.finish()}
             manifest = artifact.manifest | {"members": members} | ({"origins": {str(i): list(o) for i, o in origins.items()}} if origins else {})
             _write_member(archive, MANIFEST, lambda out: out.write(json.dumps(manifest, indent=1).encode()))
     except OSError as error:
@@ -136,7 +136,7 @@ def load_artifact(path, *, verify: bool = True, runnable: bool = True, sources: 
                 _verify_chunks(path, name, data, row)
         else:
             image = data.tobytes()
-            if digest(image) != row["blake2b"]:
+            if digest(image) != row["sha256"]:
                 raise FormatError(f"{path}: the member {name} is damaged (its hash is not the manifest's)")
             objects[name.removeprefix("objects/").removesuffix(".o")] = image
     origins = {int(i): tuple(o) for i, o in manifest.pop("origins", {}).items()}
@@ -213,8 +213,8 @@ def _manifest(path: Path, members: Mapping[str, np.ndarray]) -> dict:
 def _verify_chunks(path: Path, name: str, data: np.ndarray, row: dict) -> None:
     chunk = row["chunk"]
     found = chunk_digests(data, chunk)
-    wrong = [i for i, (a, b) in enumerate(zip(found, row["blake2b"])) if a != b]
-    if wrong or len(found) != len(row["blake2b"]):
+    wrong = [i for i, (a, b) in enumerate(zip(found, row["sha256"])) if a != b]
+    if wrong or len(found) != len(row["sha256"]):
         where = f" between bytes {wrong[0] * chunk:,} and {(wrong[0] + 1) * chunk:,}" if wrong else ""
         raise FormatError(f"{path}: the member {name} is damaged{where} (its hash is not the manifest's)")
 
