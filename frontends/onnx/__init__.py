@@ -1,4 +1,4 @@
-"""ONNX models in, graphs out: `load` imports a model; `backend` is the ONNX Backend API, imported when it is first used."""
+"""ONNX models in, graphs out: `load` imports a model; `backend`, the ONNX Backend API, is imported at first use."""
 
 from .importer import load
 

@@ -1,4 +1,5 @@
-"""The ONNX Backend API over lamina: prepare, run_model, run_node, supports_device (onnx/docs/ImplementingAnOnnxBackend.md)."""
+"""The ONNX Backend API over lamina: prepare, run_model, run_node, supports_device
+(onnx/docs/ImplementingAnOnnxBackend.md)."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ SPECIALIZED = 8  # executables that a model keeps for the values of its settings
 
 
 class LaminaRep(BackendRep):
-    """A prepared model. Inputs that decide shapes (a Reshape's shape given as an input) are settings: the model is compiled
-    for their values when it runs, and compiled again for others."""
+    """A prepared model. Inputs that decide shapes (a Reshape's shape given as an input) are settings: the model is
+    compiled for their values when it runs, and compiled again for others."""
 
     def __init__(self, model, **options):
         self.model = model
@@ -44,7 +45,8 @@ class LaminaRep(BackendRep):
     def run(self, inputs: Sequence | Mapping, **kwargs) -> tuple:
         """The outputs, a named tuple, for inputs in the model's order or by name."""
         given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(self.names, inputs))
-        arrays = {name: numpy_helper.to_array(a) if isinstance(a, TensorProto) else np.asarray(a) for name, a in given.items()}
+        arrays = {name: numpy_helper.to_array(a) if isinstance(a, TensorProto) else np.asarray(a)
+                  for name, a in given.items()}
         executable = self.executable or self._specialized(arrays)
         results = executable.run({spec.name: arrays[spec.name] for spec in executable.inputs})
         names = [v.name for v in self.model.graph.output]
@@ -95,8 +97,10 @@ class LaminaBackend(Backend):
         opset = kwargs.pop("opset_version", onnx_opset_version())
         arrays = [np.asarray(a) for a in inputs]
         names = [name for name in node.input if name]
-        values = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for name, a in zip(names, arrays)]
-        outputs = [helper.make_value_info(name, helper.make_tensor_type_proto(TensorProto.UNDEFINED, None)) for name in node.output if name]
+        values = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+                  for name, a in zip(names, arrays)]
+        outputs = [helper.make_value_info(name, helper.make_tensor_type_proto(TensorProto.UNDEFINED, None))
+                   for name in node.output if name]
         graph = helper.make_graph([node], node.op_type or "node", values, outputs)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid(node.domain, opset)])
         return cls.run_model(model, arrays, device, **kwargs)

@@ -1,4 +1,4 @@
-"""Which ONNX operators does ONNX itself define by others?  Their function bodies stand in where the table has no rule."""
+"""Which operators does ONNX itself define by others?  Their function bodies stand in where the table has no rule."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def _specialized(schema, node, inputs: Sequence):
                     axis.dim_value = d
         types.append(proto.SerializeToString())
     versions = [v for v in schema.context_dependent_function_opset_versions if v >= schema.since_version]
-    body = schema.get_context_dependent_function_with_opset_version(versions[0], node.SerializeToString(), types) if versions else b""
+    if not versions:
+        return None
+    body = schema.get_context_dependent_function_with_opset_version(versions[0], node.SerializeToString(), types)
     if not body:
         return None
     function = onnx.FunctionProto()

@@ -32,12 +32,12 @@ SMALL = 4096  # bytes up to which an initializer of integers stays a NumPy array
 def load(source, dims: Mapping[str, Any] | None = None, inputs: Mapping[str, Any] | None = None) -> Graph:
     """The Graph of an ONNX model.
 
-    `source` is a path, the bytes of a file or a ModelProto. `dims` gives facts for the model's symbolic dims by name: an
-    int fixes one, (1, 64) bounds it, (8, 512, 8) adds a multiple. `inputs` fixes inputs by name: an array becomes a
+    `source` is a path, the bytes of a file or a ModelProto. `dims` gives facts for the model's symbolic dims by name:
+    an int fixes one, (1, 64) bounds it, (8, 512, 8) adds a multiple. `inputs` fixes inputs by name: an array becomes a
     constant, a type (`TensorSpec`) replaces the declared one. Specification: ONNX IR and operators, onnx.ai.
 
-    FormatError: the file is no ONNX model, truncated or corrupt. UnsupportedError: `problems` lists every node that lamina
-    can't import, with the reason. ShapeError: `dims` or `inputs` name what the model does not have.
+    FormatError: the file is no ONNX model, truncated or corrupt. UnsupportedError: `problems` lists every node that
+    lamina can't import, with the reason. ShapeError: `dims` or `inputs` name what the model does not have.
     """
     return Importer(read_model(source), dims or {}, inputs or {}).graph()
 
@@ -101,7 +101,8 @@ class Importer:
         else:
             kind = value.type.WhichOneof("value")
             if kind != "tensor_type":
-                return self._problem("input", "", 0, value.name, f"it is a {str(kind).removesuffix('_type')}, not a tensor")
+                return self._problem("input", "", 0, value.name,
+                                     f"it is a {str(kind).removesuffix('_type')}, not a tensor")
             try:
                 dtype = dtype_of_code(value.type.tensor_type.elem_type)
             except UnsupportedError as error:
@@ -113,7 +114,8 @@ class Importer:
 
     def _refuse_sparse(self, graph, frame: Frame) -> None:
         for sparse in graph.sparse_initializer:
-            frame.scope[sparse.values.name] = self._problem("sparse initializer", "", 0, sparse.values.name, "it is sparse")
+            frame.scope[sparse.values.name] = self._problem("sparse initializer", "", 0, sparse.values.name,
+                                                            "it is sparse")
 
     def constant(self, array: np.ndarray, name: str):
         """A known array. Floats become a constant that is labelled with the model's name; scalars, and integers unless
@@ -159,7 +161,8 @@ class Importer:
                 frame.scope[output] = value
         for output in node.output[len(outputs):]:
             if output:
-                frame.scope[output] = self._problem_of(node, name, frame, f"lamina does not compute its output {output!r}")
+                frame.scope[output] = self._problem_of(node, name, frame,
+                                                       f"lamina does not compute its output {output!r}")
 
     def _call(self, node, name: str, inputs: list, frame: Frame) -> Sequence:
         domain = domain_name(node.domain)
@@ -186,7 +189,8 @@ class Importer:
                 results = compute(node.op_type, inputs, attributes, len(node.output)) if known and not domain else None
                 if results is not None:
                     return results
-                inputs = [materialize(v) if isinstance(v, SymbolicArray) and found.parameter_of(i) not in found.dims else v
+                inputs = [materialize(v) if isinstance(v, SymbolicArray) and found.parameter_of(i) not in found.dims
+                          else v
                           for i, v in enumerate(inputs)]
             for i, value in enumerate(inputs):
                 if is_narrow(value) and found.parameter_of(i) not in found.narrow:
@@ -234,8 +238,8 @@ class Importer:
         return [self._lookup(inner, o, f"function {function.name!r}") for o in function.output[:outputs]]
 
     def body(self, graph, frame: Frame, prefix: str) -> Callable:
-        """The graph in an attribute as a Python function from its inputs to the list of its outputs. Values of the graphs
-        around it are captured by name."""
+        """The graph in an attribute as a Python function from its inputs to the list of its outputs. Values of the
+        graphs around it are captured by name."""
         def run(*arguments):
             inner = replace(frame, scope=frame.scope.new_child(), prefix=prefix + "/")
             for tensor in graph.initializer:

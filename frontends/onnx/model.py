@@ -23,7 +23,8 @@ _OTHER_FORMATS = (
     (b"PK\x03\x04", "a ZIP archive (a PyTorch checkpoint or a .lam artifact?)"), (b"\x89HDF", "an HDF5 file"),
     (b"\x80\x02", "a Python pickle"), (b"\x80\x04", "a Python pickle"), (b"\x7fELF", "an ELF object"),
     (b"\x1f\x8b", "a gzip file"), (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for"),
-    (b"<!DOCTYPE", "an HTML page"), (b"<html", "an HTML page"), (b"\x93NUMPY", "a .npy array"), (b"ORTM", "an ORT model"),
+    (b"<!DOCTYPE", "an HTML page"), (b"<html", "an HTML page"), (b"\x93NUMPY", "a .npy array"),
+    (b"ORTM", "an ORT model"),
     (b"\x18\x00\x00\x00TFL3", "a TFLite model"), (b"\x1c\x00\x00\x00TFL3", "a TFLite model"), (b"GGUF", "a GGUF file"),
 )
 
@@ -102,12 +103,14 @@ def _parsed(data: np.ndarray, source: str, folder: Path | None) -> Model:
 
 def _checked(model: Model) -> Model:
     proto = model.proto
-    present = {"IR version": proto.ir_version > 0, "graph": proto.HasField("graph"), "operator set": len(proto.opset_import) > 0}
+    present = {"IR version": proto.ir_version > 0, "graph": proto.HasField("graph"),
+               "operator set": len(proto.opset_import) > 0}
     missing = ", ".join(f"no {what}" for what, is_there in present.items() if not is_there)
     if missing:
         raise FormatError(f"{model.source} is not an ONNX model, or is truncated: it has {missing}")
     graph = proto.graph
-    require_text(model.source, graph.name, *(v.name for values in (graph.input, graph.output, graph.initializer) for v in values))
+    require_text(model.source, graph.name, *(v.name for values in (graph.input, graph.output, graph.initializer)
+                                             for v in values))
     return model
 
 
@@ -201,7 +204,8 @@ def _external(model: Model, proto, name: str, nbytes: int) -> np.ndarray:
         model.mapped[path] = map_file(path)
     data = model.mapped[path]
     if offset + length > data.size:
-        raise FormatError(f"{model.source}: {name!r} ends at byte {offset + length} of {path.name}, which has {data.size}",
+        raise FormatError(f"{model.source}: {name!r} ends at byte {offset + length} of {path.name}, which has "
+                          f"{data.size}",
                           hint="the external data is truncated, or belongs to another version of the model")
     return data[offset:offset + length]
 
@@ -216,8 +220,9 @@ def _inside_folder(model: Model, location: str, name: str) -> Path:
                or ".." in posix.parts or ".." in windows.parts)
     path = None if outside else (model.folder / location).resolve()
     if path is None or not path.is_relative_to(model.folder):
-        raise FormatError(f"{model.source}: {name!r} points to the external file {location!r}, outside the model's folder",
-                          hint="external data must lie beside the model: no absolute path, no '..', no link that leads out")
+        raise FormatError(f"{model.source}: {name!r} points to the external file {location!r}, outside the model's "
+                          "folder", hint="external data must lie beside the model: no absolute path, no '..', no link "
+                                         "that leads out")
     if not path.is_file():
         raise FormatError(f"{model.source}: the external file {location!r} of {name!r} is not there")
     return path

@@ -1,4 +1,4 @@
-"""Which dims do a model's inputs have?  The model's dim parameters become symbols; the user's `dims=` gives them facts."""
+"""Which dims do a model's inputs have?  Its dim parameters become symbols; the user's `dims=` gives them facts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class InputDims:
             return self._named(text)
 
     def _with_facts(self, dim: Dim) -> Dim:
-        return dim if isinstance(dim, int) else substitute(dim, {s.name: self._named(s.name, s) for s in symbols_of(dim)})
+        return dim if isinstance(dim, int) else substitute(dim, {s.name: self._named(s.name, s)
+                                                                 for s in symbols_of(dim)})
 
     def _named(self, name: str, declared: Symbol | None = None) -> Dim:
         if name not in self.known:
@@ -58,7 +59,8 @@ class InputDims:
         names = {*self.known, *(re.sub(r"\W", "_", n) for n in self.known)}
         for name in self.facts:
             if name not in names:
-                raise ShapeError(f"the model has no dim {name!r}", hint="its symbolic dims are " + (", ".join(self.known) or "none"))
+                raise ShapeError(f"the model has no dim {name!r}", hint="its symbolic dims are "
+                                 + (", ".join(self.known) or "none"))
 
 
 def declared_dim(name: str, fact) -> Dim:

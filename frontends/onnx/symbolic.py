@@ -22,7 +22,7 @@ RULES: dict[str, Callable] = {}
 
 
 class SymbolicArray:
-    """An integer array with `entries` (an object array) that are ints or dim expressions, at least one of them the latter."""
+    """An integer array whose `entries` (an object array) are ints or dim expressions, one of them at least a dim."""
 
     def __init__(self, entries: np.ndarray, dtype: np.dtype = np.dtype(np.int64)):
         self.entries = entries
@@ -49,8 +49,8 @@ def extents(values, dtype=np.int64) -> "SymbolicArray | np.ndarray":
 
 
 def compute(name: str, inputs: list, attributes: dict, outputs: int):
-    """The outputs of the operator `name` on extents, or None where it has no meaning on them, or the facts do not decide it:
-    then the extents become tensors."""
+    """The outputs of the operator `name` on extents, or None where it has no meaning on them, or the facts do not
+    decide it: then the extents become tensors."""
     dtype = next(i.dtype for i in inputs if isinstance(i, SymbolicArray))
     if name == "Cast":
         return (SymbolicArray(inputs[0].entries, dtype_of_code(attributes["to"]).numpy),)
@@ -62,7 +62,8 @@ def compute(name: str, inputs: list, attributes: dict, outputs: int):
     except ShapeError:
         return None
     results = results if isinstance(results, tuple) else (results,)
-    return tuple(extents(np.asarray(r), dtype) if np.asarray(r).dtype == object else np.asarray(r) for r in results[:outputs])
+    return tuple(extents(np.asarray(r), dtype) if np.asarray(r).dtype == object else np.asarray(r)
+                 for r in results[:outputs])
 
 
 def rule(*names: str):
@@ -122,8 +123,8 @@ def _divide(a: Dim, b: Dim) -> Dim:
     return a // b if exact is None else exact
 
 
-for _name, _function in {"Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mul": lambda a, b: a * b, "Div": _divide,
-                         "Div exactly": _divide_exactly,
+for _name, _function in {"Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mul": lambda a, b: a * b,
+                         "Div": _divide, "Div exactly": _divide_exactly,
                          "Mod": lambda a, b: a % b, "Equal": is_equal, "Less": is_less,
                          "Greater": lambda a, b: is_less(b, a), "LessOrEqual": lambda a, b: not is_less(b, a),
                          "GreaterOrEqual": lambda a, b: not is_less(a, b)}.items():
@@ -208,7 +209,8 @@ def _reduce_sum(a, axes=None, keepdims=1, **_):
 
 def _reduce(function, initial, a, axes, keepdims):
     axes = tuple(range(a.ndim)) if axes is None else tuple(np.asarray(axes).tolist())
-    return np.asarray(np.frompyfunc(function, 2, 1).reduce(a, axis=axes or None, keepdims=bool(keepdims), initial=initial), object)
+    total = np.frompyfunc(function, 2, 1).reduce(a, axis=axes or None, keepdims=bool(keepdims), initial=initial)
+    return np.asarray(total, object)
 
 
 @rule("Split")

@@ -1,4 +1,4 @@
-"""Which ONNX operators can lamina import, and from which version on?  The registry, and how one node calls its function.
+"""Which ONNX operators can lamina import, and since which version?  The registry, and how a node calls its function.
 
 An operator is one function: its positional parameters are the node's inputs (None where left out), its keyword-only
 parameters are the attributes with ONNX's defaults, `context` (where it has one) tells the rest of the node.
@@ -57,8 +57,8 @@ class Context:
 class Operator:
     """`function` imports the operator `name` of `domain` in every version from `since` up to the next one in the table.
 
-    `dims` names the parameters that may hold extents that are not known as numbers (a `SymbolicArray`), `narrow` those that
-    may be known arrays of types that lamina does not compute with (4-bit integers, 8-bit floats).
+    `dims` names the parameters that may hold extents that are not known as numbers (a `SymbolicArray`), `narrow` those
+    that may be known arrays of types that lamina does not compute with (4-bit integers, 8-bit floats).
     """
 
     name: str
@@ -76,7 +76,8 @@ class Operator:
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         """The names of the inputs; a last one with a star takes the rest."""
-        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                 inspect.Parameter.VAR_POSITIONAL)
         return tuple(p.name for p in self.parameters.values() if p.kind in kinds)
 
     @cached_property
@@ -85,7 +86,8 @@ class Operator:
 
     @cached_property
     def attributes(self) -> frozenset[str]:
-        return frozenset(p.name for p in self.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY) - {"context"}
+        return frozenset(p.name for p in self.parameters.values()
+                         if p.kind is inspect.Parameter.KEYWORD_ONLY) - {"context"}
 
     def parameter_of(self, position: int) -> str:
         """The parameter that input number `position` goes to."""

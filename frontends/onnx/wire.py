@@ -21,8 +21,8 @@ class Malformed(Exception):
 
 
 def split_weights(data: np.ndarray) -> tuple[bytes, dict[int, np.ndarray]]:
-    """The serialized model without its large weights, and those by the position of their initializer, for a file's bytes
-    (uint8). Malformed where the file should be left to protobuf as a whole."""
+    """The serialized model without its large weights, and those by the position of their initializer, for a file's
+    bytes (uint8). Malformed where the file should be left to protobuf as a whole."""
     buffer = memoryview(data)
     model: list[bytes] = []
     weights: dict[int, np.ndarray] = {}
@@ -39,18 +39,23 @@ def split_weights(data: np.ndarray) -> tuple[bytes, dict[int, np.ndarray]]:
     return b"".join(model), weights
 
 
-def _graph_pieces(buffer: memoryview, data: np.ndarray, begin: int, end: int, weights: dict[int, np.ndarray]) -> Iterator[bytes]:
+def _graph_pieces(buffer: memoryview, data: np.ndarray, begin: int, end: int,
+                  weights: dict[int, np.ndarray]) -> Iterator[bytes]:
     position = 0
     for number, start, body, stop in _fields(buffer, begin, end):
         if number != _INITIALIZER:
             yield bytes(buffer[start:stop])
             continue
-        tensor = bytes(buffer[body:stop]) if stop - body < LARGE else _without_raw_data(buffer, data, body, stop, position, weights)
+        if stop - body < LARGE:
+            tensor = bytes(buffer[body:stop])
+        else:
+            tensor = _without_raw_data(buffer, data, body, stop, position, weights)
         yield _key(_INITIALIZER) + _varint(len(tensor)) + tensor
         position += 1
 
 
-def _without_raw_data(buffer: memoryview, data: np.ndarray, begin: int, end: int, position: int, weights: dict[int, np.ndarray]) -> bytes:
+def _without_raw_data(buffer: memoryview, data: np.ndarray, begin: int, end: int, position: int,
+                      weights: dict[int, np.ndarray]) -> bytes:
     kept: list[bytes] = []
     for number, start, body, stop in _fields(buffer, begin, end):
         if number == _RAW_DATA and stop - body >= LARGE:

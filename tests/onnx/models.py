@@ -11,7 +11,7 @@ def model(nodes, inputs, outputs, constants=None, opset=21, functions=(), domain
     (float32) or {name: type}, `constants` {name: array}."""
     values = []
     for name, spec in inputs.items():
-        kind, shape = spec if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[1], (list, type(None))) else (FLOAT, spec)
+        kind, shape = spec if isinstance(spec, tuple) else (FLOAT, spec)
         values.append(helper.make_tensor_value_info(name, kind, shape))
     tensors = [numpy_helper.from_array(np.asarray(a), name) for name, a in (constants or {}).items()]
     types = outputs if isinstance(outputs, dict) else dict.fromkeys(outputs, FLOAT)
@@ -23,7 +23,8 @@ def model(nodes, inputs, outputs, constants=None, opset=21, functions=(), domain
 
 def node(op, inputs, outputs, name="", domain="", **attributes):
     """A node; inputs and outputs are names in one string."""
-    return helper.make_node(op, inputs.split(","), outputs.split(","), name=name or f"{op}/{outputs}", domain=domain, **attributes)
+    return helper.make_node(op, inputs.split(","), outputs.split(","), name=name or f"{op}/{outputs}", domain=domain,
+                            **attributes)
 
 
 def floats(*shape, seed=0):

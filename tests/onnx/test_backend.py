@@ -11,7 +11,8 @@ from lamina.frontends.onnx import backend  # noqa: E402
 
 from .models import FLOAT, INT64, floats, model, node  # noqa: E402
 
-MLP = model([node("Gemm", "x,w,b", "h", transB=1), node("Relu", "h", "y")], {"x": [3, 8]}, ["h", "y"], {"w": floats(5, 8), "b": floats(5)})
+MLP = model([node("Gemm", "x,w,b", "h", transB=1), node("Relu", "h", "y")], {"x": [3, 8]}, ["h", "y"],
+            {"w": floats(5, 8), "b": floats(5)})
 RESHAPE = model([node("Reshape", "x,shape", "y")], {"x": [2, 6], "shape": (INT64, [None])}, ["y"])
 
 

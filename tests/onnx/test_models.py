@@ -1,4 +1,4 @@
-"""Do whole models import to the right graph?  Their form (constants, names, locations, folded shapes) and their numbers."""
+"""Do whole models import to the right graph?  Their form (constants, names, locations, shapes) and their numbers."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,8 @@ def kinds(graph) -> list[str]:
 
 
 def test_names_locations_and_labels():
-    proto = model([node("MatMul", "x,w", "h", name="/first/MatMul"), node("Relu", "h", "y", name="/relu")], {"x": [2, 3]}, ["y"],
+    proto = model([node("MatMul", "x,w", "h", name="/first/MatMul"), node("Relu", "h", "y", name="/relu")],
+                  {"x": [2, 3]}, ["y"],
                   {"w": floats(3, 4)})
     graph = compare(proto, floats(2, 3))
     assert graph.input_names == ("x",) and graph.output_names == ("y",)
@@ -52,13 +53,15 @@ def test_a_node_without_a_name_is_named_by_its_operator():
 
 
 def test_mlp_has_no_transposes():
-    proto = model([node("Gemm", "x,w,b", "h", transB=1), node("Relu", "h", "r"), node("Gemm", "r,v,c", "y", transB=1, alpha=0.5, beta=2.0)],
+    proto = model([node("Gemm", "x,w,b", "h", transB=1), node("Relu", "h", "r"),
+                   node("Gemm", "r,v,c", "y", transB=1, alpha=0.5, beta=2.0)],
                   {"x": [3, 8]}, ["y"], {"w": floats(16, 8), "b": floats(16), "v": floats(4, 16), "c": floats(4)})
     assert "transpose" not in kinds(compare(proto, floats(3, 8)))
 
 
 def test_convolution_with_batch_normalization():
-    proto = model([node("Conv", "x,w", "c", pads=[1, 1, 1, 1], strides=[2, 2]), node("BatchNormalization", "c,s,b,m,v", "n"),
+    proto = model([node("Conv", "x,w", "c", pads=[1, 1, 1, 1], strides=[2, 2]),
+                   node("BatchNormalization", "c,s,b,m,v", "n"),
                    node("Relu", "n", "r"), node("MaxPool", "r", "p", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
                    node("GlobalAveragePool", "p", "g"), node("Flatten", "g", "y")], {"x": [2, 3, 15, 16]}, ["y"],
                   {"w": floats(5, 3, 3, 3), "s": floats(5), "b": floats(5), "m": floats(5), "v": floats(5) + 2})
@@ -92,7 +95,8 @@ def test_recurrent_layers_with_lengths(op, gates, direction):
 
 def test_shapes_are_computed_while_importing():
     proto = model([node("Shape", "x", "s"), node("Gather", "s,zero", "n"), node("Unsqueeze", "n,axes", "n1"),
-                   node("Concat", "n1,rest", "shape", axis=0), node("Reshape", "x,shape", "y")], {"x": [2, 3, 4]}, ["y"],
+                   node("Concat", "n1,rest", "shape", axis=0), node("Reshape", "x,shape", "y")], {"x": [2, 3, 4]},
+                  ["y"],
                   {"zero": np.array(0), "axes": np.array([0]), "rest": np.array([-1])})
     assert kinds(compare(proto, floats(2, 3, 4))) == ["reshape"]
 
@@ -123,8 +127,10 @@ def test_results_that_are_inputs_or_constants():
 def test_functions_of_the_model_are_written_out():
     body = [onnx.helper.make_node("Mul", ["a", "a"], ["b"]), onnx.helper.make_node("LeakyRelu", ["b"], ["c"])]
     body[1].attribute.add(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT)
-    function = onnx.helper.make_function("own", "Square", ["a"], ["c"], body, [onnx.helper.make_opsetid("", 21)], ["slope"])
-    proto = model([node("Square", "x", "y", name="call", domain="own", slope=0.5)], {"x": [4]}, ["y"], functions=[function],
+    function = onnx.helper.make_function("own", "Square", ["a"], ["c"], body, [onnx.helper.make_opsetid("", 21)],
+                                         ["slope"])
+    proto = model([node("Square", "x", "y", name="call", domain="own", slope=0.5)], {"x": [4]}, ["y"],
+                  functions=[function],
                   domains=[("own", 1)])
     graph = compare(proto, floats(4))
     assert graph.nodes[0].location.name == "call/Mul_0"
@@ -138,7 +144,8 @@ def branch(nodes, output, name):
 def if_model():
     yes = branch([node("Mul", "x,w", "a")], "a", "yes")
     no = branch([node("Sub", "x,v", "b")], "b", "no")
-    return model([node("Greater", "t,zero", "c"), node("If", "c", "y", then_branch=yes, else_branch=no)], {"x": [3], "t": []}, ["y"],
+    return model([node("Greater", "t,zero", "c"), node("If", "c", "y", then_branch=yes, else_branch=no)],
+                 {"x": [3], "t": []}, ["y"],
                  {"w": floats(3), "v": floats(3, seed=1), "zero": np.float32(0)})
 
 
@@ -156,9 +163,11 @@ def loop_model(condition_nodes, stacked):
     """v = v * 0.5 + x, ten times or until `condition_nodes` say so."""
     value = onnx.helper.make_tensor_value_info
     body = onnx.helper.make_graph(
-        [node("Mul", "v,half", "h"), node("Add", "h,x", "next"), *condition_nodes] + ([node("Identity", "next", "out")] if stacked else []),
+        [node("Mul", "v,half", "h"), node("Add", "h,x", "next"), *condition_nodes]
+        + ([node("Identity", "next", "out")] if stacked else []),
         "body", [value("i", INT64, []), value("going", onnx.TensorProto.BOOL, []), value("v", FLOAT, [3])],
-        [value("again", onnx.TensorProto.BOOL, []), value("next", FLOAT, [3])] + ([value("out", FLOAT, [3])] if stacked else []))
+        [value("again", onnx.TensorProto.BOOL, []), value("next", FLOAT, [3])]
+        + ([value("out", FLOAT, [3])] if stacked else []))
     return model([node("Loop", "count,,v0", "last,all" if stacked else "last", body=body)], {"x": [3], "v0": [3]},
                  ["last", "all"] if stacked else ["last"], {"half": np.float32(0.5), "count": np.array(10)})
 
@@ -185,12 +194,14 @@ def test_scan_over_two_inputs_backward():
     compare(proto, floats(2), floats(2, 5), floats(5, 2))
 
 
-# ---- old operator sets -------------------------------------------------------------------------------------------------
+# ---- old operator sets -----------------------------------------------------------------------------------------------
 OLD = {
     "upsample 7": (7, [node("Upsample", "x", "y", scales=[1.0, 1.0, 2.0, 2.0])], {"x": [1, 2, 3, 4]}, {}),
-    "upsample 9": (9, [node("Upsample", "x,s", "y", mode="linear")], {"x": [1, 2, 3, 4]}, {"s": np.array([1, 1, 2, 3], np.float32)}),
+    "upsample 9": (9, [node("Upsample", "x,s", "y", mode="linear")], {"x": [1, 2, 3, 4]},
+                   {"s": np.array([1, 1, 2, 3], np.float32)}),
     "resize 10": (10, [node("Resize", "x,s", "y")], {"x": [1, 2, 3, 4]}, {"s": np.array([1, 1, 2, 2], np.float32)}),
-    "resize 10 smaller": (10, [node("Resize", "x,s", "y", mode="linear")], {"x": [1, 2, 8, 9]}, {"s": np.array([1, 1, .5, .7], np.float32)}),
+    "resize 10 smaller": (10, [node("Resize", "x,s", "y", mode="linear")], {"x": [1, 2, 8, 9]},
+                          {"s": np.array([1, 1, .5, .7], np.float32)}),
     "clip 6": (7, [node("Clip", "x", "y", min=-0.5, max=0.25)], {"x": [4, 5]}, {}),
     "slice 1": (9, [node("Slice", "x", "y", starts=[1, -3], ends=[9999, -1], axes=[0, 1])], {"x": [4, 5]}, {}),
     "pad 2": (10, [node("Pad", "x", "y", pads=[1, 0, -1, 2], mode="constant", value=1.5)], {"x": [4, 5]}, {}),
@@ -202,12 +213,16 @@ OLD = {
     "hardmax 1": (11, [node("Hardmax", "x", "y")], {"x": [2, 3, 4]}, {}),
     "top k 1": (9, [node("TopK", "x", "y,index", k=3, axis=1)], {"x": [4, 7]}, {}),
     "reduce sum 1": (12, [node("ReduceSum", "x", "y", axes=[0, -1], keepdims=0)], {"x": [2, 3, 4]}, {}),
-    "batch normalization 7": (7, [node("BatchNormalization", "x,s,s,s,s", "y")], {"x": [2, 3, 4]}, {"s": floats(3) + 2}),
+    "batch normalization 7": (7, [node("BatchNormalization", "x,s,s,s,s", "y")], {"x": [2, 3, 4]},
+                              {"s": floats(3) + 2}),
     "dropout 7": (9, [node("Dropout", "x", "y", ratio=0.5)], {"x": [4]}, {}),
     "arg max 1": (11, [node("ArgMax", "x", "index", axis=1, keepdims=0)], {"x": [4, 7]}, {}),
-    "average pool 7": (9, [node("AveragePool", "x", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)], {"x": [1, 2, 5, 6]}, {}),
-    "scatter 9": (10, [node("Scatter", "x,i,u", "y", axis=0)], {"x": [4, 2], "u": [2, 2]}, {"i": np.array([[0, 3], [2, 1]])}),
-    "group normalization 18": (18, [node("GroupNormalization", "x,s,s", "y", num_groups=2)], {"x": [2, 4, 3, 3]}, {"s": floats(2)}),
+    "average pool 7": (9, [node("AveragePool", "x", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)],
+                       {"x": [1, 2, 5, 6]}, {}),
+    "scatter 9": (10, [node("Scatter", "x,i,u", "y", axis=0)], {"x": [4, 2], "u": [2, 2]},
+                  {"i": np.array([[0, 3], [2, 1]])}),
+    "group normalization 18": (18, [node("GroupNormalization", "x,s,s", "y", num_groups=2)], {"x": [2, 4, 3, 3]},
+                               {"s": floats(2)}),
 }
 
 
@@ -221,7 +236,8 @@ def test_old_operator_sets(name):
 
 def test_broadcast_before_opset_7():
     """onnxruntime has none of these versions: the axes of the second operand are those from `axis` on."""
-    proto = model([node("Add", "x,b", "y", broadcast=1, axis=1)], {"x": [2, 3, 4]}, ["y"], {"b": floats(3)}, opset=6, ir=3)
+    proto = model([node("Add", "x,b", "y", broadcast=1, axis=1)], {"x": [2, 3, 4]}, ["y"], {"b": floats(3)}, opset=6,
+                  ir=3)
     x = floats(2, 3, 4)
     assert np.allclose(load(proto).evaluate(x)[0], x + floats(3)[:, None])
 
@@ -231,12 +247,13 @@ def test_reshape_by_attribute():
     assert load(proto).results[0].shape == (2, 12)
 
 
-# ---- windows of every sort -----------------------------------------------------------------------------------------------
+# ---- windows of every sort -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "VALID"])
 @pytest.mark.parametrize("extent,stride", [(8, 1), (8, 2), (9, 2), (7, 3)])
 def test_auto_pad(auto_pad, extent, stride):
     windows = {"kernel_shape": [3, 2], "strides": [stride, stride], "auto_pad": auto_pad}
-    proto = model([node("Conv", "x,w", "a", **windows), node("MaxPool", "x", "b", **windows), node("AveragePool", "x", "c", **windows)],
+    proto = model([node("Conv", "x,w", "a", **windows), node("MaxPool", "x", "b", **windows),
+                   node("AveragePool", "x", "c", **windows)],
                   {"x": [1, 2, extent, 8]}, ["a", "b", "c"], {"w": floats(4, 2, 3, 2)})
     compare(proto, floats(1, 2, extent, 8))
 
@@ -246,12 +263,14 @@ def test_auto_pad(auto_pad, extent, stride):
 def test_ceil_mode(extent, pads):
     windows = {"kernel_shape": [3], "strides": [2], "pads": pads, "ceil_mode": 1}
     proto = model([node("MaxPool", "x", "a", **windows), node("AveragePool", "x", "b", **windows),
-                   node("AveragePool", "x", "c", count_include_pad=1, **windows)], {"x": [1, 2, extent]}, ["a", "b", "c"])
+                   node("AveragePool", "x", "c", count_include_pad=1, **windows)], {"x": [1, 2, extent]},
+                  ["a", "b", "c"])
     compare(proto, floats(1, 2, extent))
 
 
-@pytest.mark.parametrize("attributes", [{}, {"strides": [2, 3]}, {"pads": [1, 0, 2, 1], "strides": [2, 2]}, {"dilations": [2, 1]},
-                                        {"output_padding": [1, 0], "strides": [2, 2]}, {"output_shape": [9, 8], "strides": [2, 2]},
+@pytest.mark.parametrize("attributes", [{}, {"strides": [2, 3]}, {"pads": [1, 0, 2, 1], "strides": [2, 2]},
+                                        {"dilations": [2, 1]}, {"output_padding": [1, 0], "strides": [2, 2]},
+                                        {"output_shape": [9, 8], "strides": [2, 2]},
                                         {"group": 2}, {"pads": [3, 3, 3, 3], "strides": [3, 3]}],
                          ids=str)
 def test_transposed_convolution(attributes):

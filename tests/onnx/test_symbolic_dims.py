@@ -1,4 +1,4 @@
-"""Do symbolic dims survive the import?  One graph for every batch and sequence length, with the facts that the user gives."""
+"""Do symbolic dims survive the import?  One graph for every batch and length, with the facts that the user gives."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,8 @@ def test_dim_parameters_become_symbols():
 
 @pytest.mark.parametrize("fact,expected", [((1, 64), Symbol("batch", 1, 64)), ((8, 512, 8), Symbol("batch", 8, 512, 8)),
                                            ("2..4", Symbol("batch", 2, 4)), ("8..512%8", Symbol("batch", 8, 512, 8)),
-                                           (Symbol("batch", 1, 5), Symbol("batch", 1, 5)), (symbol("n", 1, 9), Symbol("n", 1, 9))])
+                                           (Symbol("batch", 1, 5), Symbol("batch", 1, 5)),
+                                           (symbol("n", 1, 9), Symbol("n", 1, 9))])
 def test_facts(fact, expected):
     assert load(model([node("Relu", "x", "y")], IMAGES, ["y"]), dims={"batch": fact}).symbols == (expected,)
 
@@ -65,15 +66,19 @@ def test_expressions_over_dims():
 def attention_model():
     """Splitting heads with shapes that are computed from Shape, as exporters write it; b and t are free."""
     nodes = [node("Shape", "x", "s"), node("Gather", "s,i0", "b"), node("Gather", "s,i1", "t"),
-             node("Unsqueeze", "b,axes", "b1"), node("Unsqueeze", "t,axes", "t1"), node("Concat", "b1,t1,heads", "split", axis=0),
-             node("Reshape", "x,split", "h"), node("Transpose", "h", "q", perm=[0, 2, 1, 3]), node("Transpose", "h", "k", perm=[0, 2, 3, 1]),
+             node("Unsqueeze", "b,axes", "b1"), node("Unsqueeze", "t,axes", "t1"),
+             node("Concat", "b1,t1,heads", "split", axis=0),
+             node("Reshape", "x,split", "h"), node("Transpose", "h", "q", perm=[0, 2, 1, 3]),
+             node("Transpose", "h", "k", perm=[0, 2, 3, 1]),
              node("MatMul", "q,k", "scores"), node("Softmax", "scores", "p"), node("MatMul", "p,q", "o"),
              node("Transpose", "o", "back", perm=[0, 2, 1, 3]), node("Concat", "b1,t1,width", "joined", axis=0),
              node("Reshape", "back,joined", "y"), node("Mul", "b,t", "bt"), node("Unsqueeze", "bt,axes", "bt1"),
              node("Concat", "bt1,width", "flat", axis=0), node("Reshape", "y,flat", "z"),
-             node("Shape", "x", "last", start=-1), node("ConstantOfShape", "last", "zeros"), node("Add", "z,zeros", "w")]
+             node("Shape", "x", "last", start=-1), node("ConstantOfShape", "last", "zeros"),
+             node("Add", "z,zeros", "w")]
     return model(nodes, {"x": (FLOAT, ["b", "t", 8])}, ["y", "w"],
-                 {"i0": np.array(0), "i1": np.array(1), "axes": np.array([0]), "heads": np.array([2, 4]), "width": np.array([8])})
+                 {"i0": np.array(0), "i1": np.array(1), "axes": np.array([0]), "heads": np.array([2, 4]),
+                  "width": np.array([8])})
 
 
 def test_shapes_that_are_computed_from_symbols():
@@ -96,31 +101,37 @@ def test_an_extent_that_is_computed_with_becomes_a_tensor():
 
 
 def test_a_range_and_a_mask_over_a_symbol():
-    nodes = [node("Shape", "x", "s"), node("Gather", "s,one", "t"), node("Range", "zero,t,one", "r"), node("Unsqueeze", "r,axes", "column"),
+    nodes = [node("Shape", "x", "s"), node("Gather", "s,one", "t"), node("Range", "zero,t,one", "r"),
+             node("Unsqueeze", "r,axes", "column"),
              node("LessOrEqual", "r,column", "m"), node("Cast", "m", "y", to=FLOAT)]
-    graph = load(model(nodes, {"x": (FLOAT, [2, "t"])}, ["y"], {"zero": np.array(0), "one": np.array(1), "axes": np.array([1])}))
+    graph = load(model(nodes, {"x": (FLOAT, [2, "t"])}, ["y"],
+                       {"zero": np.array(0), "one": np.array(1), "axes": np.array([1])}))
     np.testing.assert_array_equal(graph.evaluate(floats(2, 4))[0], np.tril(np.ones((4, 4), np.float32)))
 
 
-@pytest.mark.parametrize("starts,ends,expected", [([1], [9999], "f32[t - 1]"), ([0], [-1], "f32[t - 1]"), ([-3], [2 ** 62], "f32[3]"),
-                                                  ([2], [5], "f32[3]")])
+@pytest.mark.parametrize("starts,ends,expected", [([1], [9999], "f32[t - 1]"), ([0], [-1], "f32[t - 1]"),
+                                                  ([-3], [2 ** 62], "f32[3]"), ([2], [5], "f32[3]")])
 def test_slices_of_a_symbolic_axis(starts, ends, expected):
-    proto = model([node("Slice", "x,starts,ends", "y")], {"x": (FLOAT, ["t"])}, ["y"], {"starts": np.array(starts), "ends": np.array(ends)})
+    proto = model([node("Slice", "x,starts,ends", "y")], {"x": (FLOAT, ["t"])}, ["y"],
+                  {"starts": np.array(starts), "ends": np.array(ends)})
     graph = load(proto, dims={"t": (6, 100)})
-    assert shapes(graph) == [expected.replace("- 1", "- 1")]
+    assert shapes(graph) == [expected]
     np.testing.assert_array_equal(graph.evaluate(floats(7))[0], floats(7)[starts[0]:ends[0]])
 
 
 def test_a_slice_that_the_facts_do_not_decide():
-    proto = model([node("Slice", "x,starts,ends", "y", name="cut")], {"x": (FLOAT, ["t"])}, ["y"], {"starts": np.array([0]), "ends": np.array([5])})
+    proto = model([node("Slice", "x,starts,ends", "y", name="cut")], {"x": (FLOAT, ["t"])}, ["y"],
+                  {"starts": np.array([0]), "ends": np.array([5])})
     with pytest.raises(UnsupportedError, match="cut.*index 5.*extent t.*facts"):
         load(proto)
 
 
 def test_pooling_and_resize_of_symbolic_images():
-    nodes = [node("Conv", "x,w", "c", pads=[1, 1, 1, 1], strides=[2, 2]), node("AveragePool", "c", "p", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    nodes = [node("Conv", "x,w", "c", pads=[1, 1, 1, 1], strides=[2, 2]),
+             node("AveragePool", "c", "p", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
              node("Resize", "p,,scales", "y", coordinate_transformation_mode="asymmetric", nearest_mode="floor")]
-    proto = model(nodes, {"x": (FLOAT, [1, 3, "h", "w"])}, ["y"], {"w": floats(4, 3, 3, 3), "scales": np.array([1, 1, 2, 2], np.float32)})
+    proto = model(nodes, {"x": (FLOAT, [1, 3, "h", "w"])}, ["y"],
+                  {"w": floats(4, 3, 3, 3), "scales": np.array([1, 1, 2, 2], np.float32)})
     graph = load(proto, dims={"h": (3, 99), "w": (3, 99)}).verify()
     for h, w in ((8, 6), (7, 11)):
         np.testing.assert_allclose(graph.evaluate(floats(1, 3, h, w))[0],

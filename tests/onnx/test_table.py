@@ -6,7 +6,8 @@ onnx = pytest.importorskip("onnx")
 
 from lamina.frontends.onnx.table import find, names, versions  # noqa: E402
 
-SCHEMAS = [s for s in onnx.defs.get_all_schemas_with_history() if not s.deprecated and (s.domain, s.name) in set(names())]
+SCHEMAS = [s for s in onnx.defs.get_all_schemas_with_history() if not s.deprecated
+           and (s.domain, s.name) in set(names())]
 
 #: Defaults that differ on purpose, with the reason.
 DEFAULTS = {
@@ -35,8 +36,8 @@ def test_schema(schema):
         if attribute.default_value.type and (schema.name, name) not in DEFAULTS:
             value = onnx.helper.get_attribute_value(attribute.default_value)
             value = value.decode() if isinstance(value, bytes) else value
-            assert list(default) == value if isinstance(value, list) else default == pytest.approx(value) if isinstance(value, float) \
-                else default == value
+            default = list(default) if isinstance(value, list) else default
+            assert default == (pytest.approx(value) if isinstance(value, float) else value)
 
 
 def test_every_name_is_onnx():

@@ -1,5 +1,6 @@
 """Does an error name everything that lamina can't import, at once, with node, reason and a way out?"""
 
+import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
@@ -17,11 +18,13 @@ def problems(proto, **options):
 
 
 def test_every_unknown_operator_is_listed():
-    nodes = [node("Frobnicate", "x", "a", name="first"), node("FusedMatMul", "a,a", "b", name="second", domain="com.microsoft"),
-             node("Relu", "b", "c"), node("Multinomial", "x", "d", name="third"), node("Add", "c,d", "y")]
+    nodes = [node("Frobnicate", "x", "a", name="first"),
+             node("FusedMatMul", "a,a", "b", name="second", domain="com.microsoft"), node("Relu", "b", "c"),
+             node("Multinomial", "x", "d", name="third"), node("Add", "c,d", "y")]
     error = problems(model(nodes, {"x": [2, 2]}, ["y"], domains=[("com.microsoft", 1)]))
     assert [(p.op, p.domain, p.opset, p.node) for p in error.problems] == [
-        ("Frobnicate", "", 21, "first"), ("FusedMatMul", "com.microsoft", 1, "second"), ("Multinomial", "", 21, "third")]
+        ("Frobnicate", "", 21, "first"), ("FusedMatMul", "com.microsoft", 1, "second"),
+        ("Multinomial", "", 21, "third")]
     assert str(error).splitlines()[1:] == [
         "  operator                   opset  node    reason",
         "  Frobnicate                 21     first   lamina has no such operator",
@@ -35,25 +38,30 @@ def test_a_domain_that_the_model_does_not_import():
 
 
 @pytest.mark.parametrize("attributes,words", [({"auto_pad": "SOMEHOW"}, "auto_pad is 'SOMEHOW'.*SAME_UPPER"),
-                                              ({"kernel_shape": [5, 5]}, "kernel_shape is"), ({"speed": 3}, "attribute speed"),
+                                              ({"kernel_shape": [5, 5]}, "kernel_shape is"),
+                                              ({"speed": 3}, "attribute speed"),
                                               ({"strides": [1, 1, 1]}, "strides")])
 def test_attributes_are_named(attributes, words):
-    error = problems(model([node("Conv", "x,w", "y", name="c", **attributes)], {"x": [1, 2, 8, 8]}, ["y"], {"w": floats(3, 2, 3, 3)}))
+    error = problems(model([node("Conv", "x,w", "y", name="c", **attributes)], {"x": [1, 2, 8, 8]}, ["y"],
+                           {"w": floats(3, 2, 3, 3)}))
     assert error.problems[0].node == "c"
     with pytest.raises(UnsupportedError, match=words):
         raise error
 
 
 def test_attributes_and_operators_are_listed_together():
-    nodes = [node("Softmax", "x", "a", mood="good"), node("Unknown", "a", "b"), node("Resize", "x,,s", "y", mode="fancy")]
+    nodes = [node("Softmax", "x", "a", mood="good"), node("Unknown", "a", "b"),
+             node("Resize", "x,,s", "y", mode="fancy")]
     error = problems(model(nodes, {"x": [2, 2]}, ["b", "y"], {"s": floats(2)}))
     assert [p.op for p in error.problems] == ["Softmax", "Unknown", "Resize"]
 
 
 def test_operators_in_branches_are_listed():
-    branches = {name: onnx.helper.make_graph([node(op, "x", name)], name, [], [onnx.helper.make_tensor_value_info(name, FLOAT, None)])
+    branches = {name: onnx.helper.make_graph([node(op, "x", name)], name, [],
+                                             [onnx.helper.make_tensor_value_info(name, FLOAT, None)])
                 for name, op in (("then_branch", "Foo"), ("else_branch", "Bar"))}
-    proto = model([node("Cast", "c", "flag", to=onnx.TensorProto.BOOL), node("If", "flag", "y", **branches)], {"x": [2], "c": []}, ["y"])
+    proto = model([node("Cast", "c", "flag", to=onnx.TensorProto.BOOL), node("If", "flag", "y", **branches)],
+                  {"x": [2], "c": []}, ["y"])
     assert {p.op for p in problems(proto).problems} >= {"Foo", "Bar"}
 
 
@@ -72,7 +80,8 @@ def test_an_input_without_a_rank():
 
 
 def test_a_shape_that_an_input_gives_says_how_to_fix_it():
-    error = problems(model([node("Reshape", "x,shape", "y")], {"x": [6], "shape": (onnx.TensorProto.INT64, [2])}, ["y"]))
+    error = problems(model([node("Reshape", "x,shape", "y")], {"x": [6], "shape": (onnx.TensorProto.INT64, [2])},
+                           ["y"]))
     assert error.problems[0].inputs == ("shape",) and "inputs=" in error.problems[0].reason
 
 
@@ -85,7 +94,8 @@ def test_a_model_that_contradicts_itself_names_the_node():
     with pytest.raises(ShapeError, match="(?s)contract.*node 'product'"):
         load(model([node("MatMul", "x,w", "y", name="product")], {"x": [2, 3]}, ["y"], {"w": floats(4, 5)}))
     with pytest.raises(FormatError, match="(?s)Unsqueeze node 'wide'.*f32\\[2, 3\\]"):
-        load(model([node("Unsqueeze", "x,axes", "y", name="wide")], {"x": [2, 3]}, ["y"], {"axes": floats(2).astype(int) + 9}))
+        load(model([node("Unsqueeze", "x,axes", "y", name="wide")], {"x": [2, 3]}, ["y"],
+                   {"axes": floats(2).astype(int) + 9}))
 
 
 def test_a_newer_operator_set_than_onnx_knows():
@@ -94,5 +104,6 @@ def test_a_newer_operator_set_than_onnx_knows():
 
 
 def test_sequences_stay_inside():
-    proto = model([node("SequenceConstruct", "x,x", "s"), node("SequenceAt", "s,one", "y")], {"x": [2]}, ["y"], {"one": __import__("numpy").array(1)})
+    proto = model([node("SequenceConstruct", "x,x", "s"), node("SequenceAt", "s,one", "y")], {"x": [2]}, ["y"],
+                  {"one": np.array(1)})
     assert load(proto).nodes == ()

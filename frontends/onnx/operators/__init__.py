@@ -3,5 +3,6 @@
 
 def load() -> None:
     """Import every module of operators once."""
-    from . import (activation, arithmetic, attention, control, convolution, indexing, linear, logical, loss,  # noqa: F401
-                   normalization, pooling, quantization, recurrent, reduction, resize, sampling, sequence, shape, signal)
+    from . import (activation, arithmetic, attention, control, convolution, indexing, linear, logical,  # noqa: F401
+                   loss, normalization, pooling, quantization, recurrent, reduction, resize, sampling, sequence,
+                   shape, signal)

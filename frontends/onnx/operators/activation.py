@@ -152,7 +152,8 @@ operator("Hardmax", 1)(_as_matrix(hardmax))
 @operator("Dropout", 12, ignored=("seed",))
 def dropout(x, ratio=None, training_mode=None):
     """The identity: of inference."""
-    if training_mode is not None and known(training_mode, "training_mode").any() and (ratio is None or known(ratio, "ratio") != 0):
+    is_training = training_mode is not None and known(training_mode, "training_mode").any()
+    if is_training and (ratio is None or known(ratio, "ratio") != 0):
         raise Refusal("training_mode draws random numbers; export the model for inference")
     return x, lm.ones(x.shape, dtype=bool)
 

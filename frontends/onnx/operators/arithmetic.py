@@ -20,9 +20,10 @@ def _unary(name: str, op, since: int = 1) -> None:
 
 
 for _name, _op in {"Ceil": ops.Ceil(), "Floor": ops.Floor(), "Round": ops.Round(), "Sqrt": ops.Sqrt(), "Exp": ops.Exp(),
-                   "Log": ops.Log(), "Sin": ops.Sin(), "Cos": ops.Cos(), "Tan": ops.Tan(), "Asin": ops.Asin(), "Acos": ops.Acos(),
-                   "Atan": ops.Atan(), "Sinh": ops.Sinh(), "Cosh": ops.Cosh(), "Asinh": ops.Asinh(), "Acosh": ops.Acosh(),
-                   "Atanh": ops.Atanh(), "Tanh": ops.Tanh(), "Sigmoid": ops.Sigmoid(), "Erf": ops.Erf(), "Abs": ops.Abs(),
+                   "Log": ops.Log(), "Sin": ops.Sin(), "Cos": ops.Cos(), "Tan": ops.Tan(), "Asin": ops.Asin(),
+                   "Acos": ops.Acos(), "Atan": ops.Atan(), "Sinh": ops.Sinh(), "Cosh": ops.Cosh(),
+                   "Asinh": ops.Asinh(), "Acosh": ops.Acosh(), "Atanh": ops.Atanh(), "Tanh": ops.Tanh(),
+                   "Sigmoid": ops.Sigmoid(), "Erf": ops.Erf(), "Abs": ops.Abs(),
                    "Neg": ops.Neg(), "Sign": ops.Sign()}.items():
     _unary(_name, _op)
 

@@ -18,8 +18,9 @@ from .shape import padded, piece, reshape_to, transposed
 
 
 @operator("Attention", 23)
-def attention(q, k, v, mask=None, past_key=None, past_value=None, lengths=None, *, is_causal=0, kv_num_heads=None, q_num_heads=None,
-              qk_matmul_output_mode=0, scale=None, softcap=0.0, softmax_precision=None, left_window_size=-1, right_window_size=-1):
+def attention(q, k, v, mask=None, past_key=None, past_value=None, lengths=None, *, is_causal=0, kv_num_heads=None,
+              q_num_heads=None, qk_matmul_output_mode=0, scale=None, softcap=0.0, softmax_precision=None,
+              left_window_size=-1, right_window_size=-1):
     """q [B, H, S, D] or [B, S, H * D]; k, v with as many heads or fewer (grouped). Specification: ONNX Attention."""
     is_flat = len(q.shape) == 3
     if is_flat:

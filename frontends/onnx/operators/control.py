@@ -37,11 +37,11 @@ def _or_refused_with(first, second):
 
 @operator("Loop", dims=("trips", "state"))
 def loop(trips=None, condition=None, *state, body, context):
-    """Up to `trips` steps while the condition holds. A counted loop is a scan; one that ends by its condition is a while,
-    and can't stack outputs, whose length would depend on the data."""
+    """Up to `trips` steps while the condition holds. A counted loop is a scan; one that ends by its condition is a
+    while, and can't stack outputs, whose length would depend on the data."""
     run = context.importer.body(body, context.scope, context.name)
     carried, stacked = len(state), context.outputs - len(state)
-    count = None if trips is None else known_dims(trips, "trips")[0] if isinstance(trips, (np.ndarray, SymbolicArray)) else trips
+    count = known_dims(trips, "trips")[0] if isinstance(trips, (np.ndarray, SymbolicArray)) else trips
     if condition is None or isinstance(condition, np.ndarray):
         if condition is not None and not condition.all():
             count = 0
@@ -90,7 +90,7 @@ def _counted(run, count, state: list, carried: int):
 
 
 def _while(run, count, condition, state: list) -> list:
-    limit = None if count is None else as_array(count) if not hasattr(count, "shape") else cast(reshape_to(count, ()), int64)
+    limit = None if count is None else cast(reshape_to(as_array(count), ()), int64)
 
     def holds(carry):
         i, again, *_ = carry

@@ -27,8 +27,8 @@ def _kernel_of(w, kernel_shape):
 
 
 @operator("ConvTranspose")
-def conv_transpose(x, w, bias=None, *, auto_pad="NOTSET", dilations=None, group=1, kernel_shape=None, output_padding=None,
-                   output_shape=None, pads=None, strides=None):
+def conv_transpose(x, w, bias=None, *, auto_pad="NOTSET", dilations=None, group=1, kernel_shape=None,
+                   output_padding=None, output_shape=None, pads=None, strides=None):
     """x [N, C, *spatial], w [C, O / group, *kernel], bias [O]: a convolution over x spread out by the strides."""
     kernel, rank = _kernel_of(w, kernel_shape), len(x.shape) - 2
     strides, dilations = tuple(strides or (1,) * rank), tuple(dilations or (1,) * rank)

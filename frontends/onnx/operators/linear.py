@@ -32,7 +32,7 @@ def gemm_1(a, b, c, *, alpha=1.0, beta=1.0, broadcast=0, transA=0, transB=0):
 
 @operator("MatMul")
 def matmul(a, b):
-    """NumPy's matmul as one contraction. Where a batch axis of extent 1 meets a longer one, it is dropped and has no letter."""
+    """NumPy's matmul as one contraction. A batch axis of extent 1 that meets a longer one is dropped."""
     rank = max(len(a.shape), len(b.shape), 2) - 2
     letters = [c for c in string.ascii_letters if c not in "kmn"][:rank]
     batch_a, batch_b = tuple(a.shape[:-2]), tuple(b.shape[:-2])
@@ -44,7 +44,7 @@ def matmul(a, b):
 
 
 def _without_ones(x, letters: list[str], other: tuple):
-    """`x` without the batch axes of extent 1 that meet a longer one of the shape `other`, and the letters of those left."""
+    """`x` without the batch axes of extent 1 that meet a longer one in `other`, and the letters of those left."""
     batch = tuple(x.shape[:-2])
     aligned = (1,) * (len(batch) - len(other)) + other
     meets = aligned[len(aligned) - len(batch):]

@@ -20,10 +20,11 @@ def _binary(name: str, op, since: int) -> None:
         operator(name, 1)(lambda a, b, *, axis=None, broadcast=0: emit(op, *legacy_broadcast(a, b, axis)))
 
 
-for _name, _op, _since in (("Equal", ops.Compare("eq"), 7), ("Less", ops.Compare("lt"), 7), ("Greater", ops.Compare("gt"), 7),
-                           ("LessOrEqual", ops.Compare("le"), 12), ("GreaterOrEqual", ops.Compare("ge"), 12),
-                           ("And", ops.And(), 7), ("Or", ops.Or(), 7), ("Xor", ops.Xor(), 7), ("BitwiseAnd", ops.And(), 18),
-                           ("BitwiseOr", ops.Or(), 18), ("BitwiseXor", ops.Xor(), 18)):
+for _name, _op, _since in (("Equal", ops.Compare("eq"), 7), ("Less", ops.Compare("lt"), 7),
+                           ("Greater", ops.Compare("gt"), 7), ("LessOrEqual", ops.Compare("le"), 12),
+                           ("GreaterOrEqual", ops.Compare("ge"), 12), ("And", ops.And(), 7), ("Or", ops.Or(), 7),
+                           ("Xor", ops.Xor(), 7), ("BitwiseAnd", ops.And(), 18), ("BitwiseOr", ops.Or(), 18),
+                           ("BitwiseXor", ops.Xor(), 18)):
     _binary(_name, _op, _since)
 
 operator("Not")(lambda x: emit(ops.Not(), x))
@@ -79,7 +80,8 @@ def eye_like(x, *, dtype=None, k=0):
 
 @operator("NonZero", 9)
 def nonzero(x):
-    return np.stack(np.nonzero(np.atleast_1d(known(x, "NonZero's input, which decides the result's shape,")))).astype(np.int64)
+    x = np.atleast_1d(known(x, "NonZero's input, which decides the result's shape,"))
+    return np.stack(np.nonzero(x)).astype(np.int64)
 
 
 @operator("Trilu", 14)

@@ -23,7 +23,8 @@ def _pooled(kind: str, x, at: Windows):
 
 
 @operator("MaxPool")
-def max_pool(x, *, kernel_shape, auto_pad="NOTSET", ceil_mode=0, dilations=None, pads=None, storage_order=0, strides=None, context):
+def max_pool(x, *, kernel_shape, auto_pad="NOTSET", ceil_mode=0, dilations=None, pads=None, storage_order=0,
+             strides=None, context):
     at = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     if context.outputs > 1 and context.wanted[1]:
         return _max_pool_with_indices(x, at, storage_order)
@@ -57,7 +58,8 @@ def _max_pool_with_indices(x, at: Windows, storage_order: int):
 
 
 @operator("AveragePool")
-def average_pool(x, *, kernel_shape, auto_pad="NOTSET", ceil_mode=0, count_include_pad=0, dilations=None, pads=None, strides=None):
+def average_pool(x, *, kernel_shape, auto_pad="NOTSET", ceil_mode=0, count_include_pad=0, dilations=None, pads=None,
+                 strides=None):
     at = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     total, counts = _pooled("sum", x, at), _counts(x.shape[2:], at, bool(count_include_pad))
     if isinstance(counts, np.ndarray) and (counts == counts.flat[0]).all():
@@ -66,7 +68,7 @@ def average_pool(x, *, kernel_shape, auto_pad="NOTSET", ceil_mode=0, count_inclu
 
 
 def _counts(spatial, at: Windows, include_padding: bool):
-    """How many elements each window averages over, [*out]: those of the input, and of the declared padding if included."""
+    """How many elements each window averages over, [*out]: the input's, and the declared padding's if included."""
     if all(isinstance(d, int) for d in spatial):
         counts = np.ones((), np.float32)
         for axis, extent in enumerate(spatial):
@@ -155,7 +157,8 @@ def column_to_image(x, image_shape, block_shape, *, dilations=None, pads=None, s
     wide = tuple(d + a + b for d, (a, b) in zip(image, at.declared))
     places = np.ravel_multi_index(tuple(grids), wide).astype(np.int64)
     columns = reshape_to(x, (n * c, places.size))
-    summed = emit(ScatterNd("add"), lm.zeros((prod(wide), n * c), dtype=dtype_of(x)), places.reshape(-1, 1), lm.transpose(columns))
+    summed = emit(ScatterNd("add"), lm.zeros((prod(wide), n * c), dtype=dtype_of(x)), places.reshape(-1, 1),
+                  lm.transpose(columns))
     whole = reshape_to(lm.transpose(summed), (n, c, *wide))
     return padded(whole, [0, 0, *(-a for a, _ in at.declared)], [0, 0, *(-b for _, b in at.declared)], 0)
 

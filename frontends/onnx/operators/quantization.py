@@ -85,8 +85,8 @@ def quantized_matmul(a, scale_a, zero_a, b, scale_b, zero_b, scale_y, zero_y):
 
 
 @operator("ConvInteger", 10)
-def conv_integer(x, w, zero_x=None, zero_w=None, *, auto_pad="NOTSET", dilations=None, group=1, kernel_shape=None, pads=None,
-                 strides=None):
+def conv_integer(x, w, zero_x=None, zero_w=None, *, auto_pad="NOTSET", dilations=None, group=1, kernel_shape=None,
+                 pads=None, strides=None):
     return conv(shifted(x, zero_x), _shifted_weights(w, zero_w), auto_pad=auto_pad, dilations=dilations, group=group,
                 kernel_shape=kernel_shape, pads=pads, strides=strides)
 
@@ -98,10 +98,10 @@ def _shifted_weights(w, zero):
 
 
 @operator("QLinearConv", 10)
-def quantized_conv(x, scale_x, zero_x, w, scale_w, zero_w, scale_y, zero_y, bias=None, *, auto_pad="NOTSET", dilations=None,
-                   group=1, kernel_shape=None, pads=None, strides=None):
-    total = conv(shifted(x, zero_x), _shifted_weights(w, zero_w), bias, auto_pad=auto_pad, dilations=dilations, group=group,
-                 kernel_shape=kernel_shape, pads=pads, strides=strides)
+def quantized_conv(x, scale_x, zero_x, w, scale_w, zero_w, scale_y, zero_y, bias=None, *, auto_pad="NOTSET",
+                   dilations=None, group=1, kernel_shape=None, pads=None, strides=None):
+    total = conv(shifted(x, zero_x), _shifted_weights(w, zero_w), bias, auto_pad=auto_pad, dilations=dilations,
+                 group=group, kernel_shape=kernel_shape, pads=pads, strides=strides)
     factor = cast(scale_x, float32) * cast(scale_w, float32) / cast(scale_y, float32)
     if len(factor.shape) == 1:
         factor = reshape_to(factor, (factor.shape[0],) + (1,) * (len(x.shape) - 2))

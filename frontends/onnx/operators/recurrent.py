@@ -64,7 +64,8 @@ def _layer(defaults: Sequence[str], activations, activation_alpha, activation_be
         beta = betas.pop(0) if betas and name.lower() in _TAKES_BETA else beta
         functions.append(lambda x, f=function, a=alpha, b=beta: f(x, a, b))
     width = len(defaults)
-    return Layer(directions, tuple(tuple(functions[i:i + width]) for i in range(0, len(functions), width)), clip, bool(layout))
+    return Layer(directions, tuple(tuple(functions[i:i + width]) for i in range(0, len(functions), width)), clip,
+                 bool(layout))
 
 
 _TAKES_ALPHA = ("affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu")
@@ -74,8 +75,8 @@ _TAKES_BETA = ("affine", "scaledtanh", "hardsigmoid")
 def _run(layer: Layer, x, w, r, bias, extra, lengths, states, cell: Callable):
     """The outputs Y [T, D, B, H] and the last states [D, B, H] of every direction.
 
-    `cell(layer, functions, inputs, state, r, extra)` gives the new state for one step, where inputs [B, G] is the step's
-    slice of x @ w + bias; `states` are the initial ones, None for zeros; `bias` and `extra` are [D, ...] or None.
+    `cell(layer, functions, inputs, state, r, extra)` gives the new state for one step, where inputs [B, G] is the
+    step's slice of x @ w + bias; `states` are the initial ones (None: zeros); `bias` and `extra` are [D, ...] or None.
     """
     if layer.is_batch_first:
         x = transposed(x, (1, 0, 2))
@@ -87,7 +88,8 @@ def _run(layer: Layer, x, w, r, bias, extra, lengths, states, cell: Callable):
     for d, direction in enumerate(layer.directions):
         inputs = emit(Contract("tbi,gi->tbg"), x, _row(w, d))
         inputs = inputs if bias is None else inputs + _row(bias, d)
-        initial = tuple(broadcast_to(np.zeros((), dtype_of(x).numpy), (batch, hidden)) if s is None else _row(s, d) for s in states)
+        initial = tuple(broadcast_to(np.zeros((), dtype_of(x).numpy), (batch, hidden)) if s is None else _row(s, d)
+                        for s in states)
         step = _step(layer, layer.activations[d], _row(r, d), None if extra is None else _row(extra, d), lengths, cell)
         times = () if lengths is None else (lm.arange(steps),)
         final, ys = lm.scan(step, initial, (inputs, *times), reverse=direction == "reverse")
@@ -128,8 +130,8 @@ def _gates(x, count: int) -> list:
 
 
 @operator("RNN", 1, ignored=("hidden_size", "output_sequence"))
-def rnn(x, w, r, b=None, sequence_lens=None, initial_h=None, *, activations=None, activation_alpha=None, activation_beta=None,
-        clip=None, direction="forward", layout=0):
+def rnn(x, w, r, b=None, sequence_lens=None, initial_h=None, *, activations=None, activation_alpha=None,
+        activation_beta=None, clip=None, direction="forward", layout=0):
     """x [T, B, I], w [D, H, I], r [D, H, H], b [D, 2H]. Specification: ONNX RNN."""
     layer = _layer(("Tanh",), activations, activation_alpha, activation_beta, clip, direction, layout)
 
@@ -147,9 +149,9 @@ def _summed_bias(b):
 
 
 @operator("LSTM", 1, ignored=("hidden_size", "output_sequence"))
-def lstm(x, w, r, b=None, sequence_lens=None, initial_h=None, initial_c=None, p=None, *, activations=None, activation_alpha=None,
-         activation_beta=None, clip=None, direction="forward", input_forget=0, layout=0):
-    """x [T, B, I], w [D, 4H, I], r [D, 4H, H], b [D, 8H], peepholes p [D, 3H]; gates i, o, f, c. Specification: ONNX LSTM."""
+def lstm(x, w, r, b=None, sequence_lens=None, initial_h=None, initial_c=None, p=None, *, activations=None,
+         activation_alpha=None, activation_beta=None, clip=None, direction="forward", input_forget=0, layout=0):
+    """x [T, B, I], w [D, 4H, I], r [D, 4H, H], b [D, 8H], peepholes p [D, 3H]; gates i, o, f, c. Source: ONNX LSTM."""
     layer = _layer(("Sigmoid", "Tanh", "Tanh"), activations, activation_alpha, activation_beta, clip, direction, layout)
 
     def cell(layer, functions, inputs, state, r, peepholes):
@@ -169,8 +171,8 @@ def lstm(x, w, r, b=None, sequence_lens=None, initial_h=None, initial_c=None, p=
 
 
 @operator("GRU", 1, ignored=("hidden_size", "output_sequence"))
-def gru(x, w, r, b=None, sequence_lens=None, initial_h=None, *, activations=None, activation_alpha=None, activation_beta=None,
-        clip=None, direction="forward", linear_before_reset=0, layout=0):
+def gru(x, w, r, b=None, sequence_lens=None, initial_h=None, *, activations=None, activation_alpha=None,
+        activation_beta=None, clip=None, direction="forward", linear_before_reset=0, layout=0):
     """x [T, B, I], w [D, 3H, I], r [D, 3H, H], b [D, 6H]; gates z, r, h. Specification: ONNX GRU."""
     layer = _layer(("Sigmoid", "Tanh"), activations, activation_alpha, activation_beta, clip, direction, layout)
 

@@ -18,7 +18,8 @@ from .values import axis_of, choice, known, known_dims
 
 _NEAREST = {"round_prefer_floor": lambda x: np.ceil(x - 0.5), "round_prefer_ceil": lambda x: np.floor(x + 0.5),
             "floor": np.floor, "ceil": np.ceil}
-_TRANSFORMS = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_half_pixel_for_nn",
+_TRANSFORMS = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+               "tf_half_pixel_for_nn",
                "tf_crop_and_resize")
 
 
@@ -92,7 +93,8 @@ def resample(x, axis: int, out: int, scale: float, sampling: Sampling, region=(0
             weights = weights / weights.sum(1, keepdims=True)
         y = _weighted(x, np.clip(at, 0, extent - 1), weights, axis)
     if sampling.transform == "tf_crop_and_resize":
-        outside = ((positions < 0) | (positions > extent - 1)).reshape([-1 if a == axis else 1 for a in range(len(x.shape))])
+        outside = ((positions < 0) | (positions > extent - 1)).reshape([-1 if a == axis else 1
+                                                                        for a in range(len(x.shape))])
         y = lm.where(outside, np.asarray(sampling.extrapolation, dtype_of(x).numpy), y) if outside.any() else y
     return y
 
@@ -103,8 +105,8 @@ def _repeated(x, axis: int, out, scale: float, sampling: Sampling):
     probe = np.arange(7 * times, dtype=np.float64)
     source = Sampling.positions(sampling, 7, probe.size, scale, (0.0, 1.0)) if times else probe
     nearest = np.clip(_NEAREST[sampling.nearest](source), 0, 6)
-    if sampling.mode != "nearest" or times != scale or times < 1 or sampling.transform in ("align_corners", "tf_crop_and_resize") \
-            or not (nearest == probe // times).all():
+    if sampling.mode != "nearest" or times != scale or times < 1 \
+            or sampling.transform in ("align_corners", "tf_crop_and_resize") or not (nearest == probe // times).all():
         raise Refusal(f"the symbolic extent {x.shape[axis]} resized to {out}", ())
     rank = len(x.shape)
     shape = (*x.shape[:axis + 1], 1, *x.shape[axis + 1:])
@@ -135,7 +137,8 @@ def _weighted(x, at: np.ndarray, weights: np.ndarray, axis: int):
         y = emit(Contract(f"{letters},z{letters[axis]}->{out}"), wide, matrix.astype(dtype_of(wide).numpy))
     else:
         shape = [-1 if a == axis else 1 for a in range(len(x.shape))]
-        terms = [take_known(wide, at[:, k], axis) * weights[:, k].reshape(shape).astype(dtype_of(wide).numpy) for k in range(at.shape[1])
+        terms = [take_known(wide, at[:, k], axis) * weights[:, k].reshape(shape).astype(dtype_of(wide).numpy)
+                 for k in range(at.shape[1])
                  if weights[:, k].any()]
         y = sum(terms[1:], terms[0])
     return y if dtype.is_float else cast(lm.round(y), dtype)
@@ -143,10 +146,11 @@ def _weighted(x, at: np.ndarray, weights: np.ndarray, axis: int):
 
 @operator("Resize", 11, dims=("sizes",))
 def resize(x, roi=None, scales=None, sizes=None, *, antialias=0, axes=None, coordinate_transformation_mode="half_pixel",
-           cubic_coeff_a=-0.75, exclude_outside=0, extrapolation_value=0.0, keep_aspect_ratio_policy="stretch", mode="nearest",
+           cubic_coeff_a=-0.75, exclude_outside=0, extrapolation_value=0.0, keep_aspect_ratio_policy="stretch",
+           mode="nearest",
            nearest_mode="round_prefer_floor"):
-    sampling = Sampling(mode, coordinate_transformation_mode, nearest_mode, cubic_coeff_a, bool(exclude_outside), bool(antialias),
-                        extrapolation_value)
+    sampling = Sampling(mode, coordinate_transformation_mode, nearest_mode, cubic_coeff_a, bool(exclude_outside),
+                        bool(antialias), extrapolation_value)
     axes = [axis_of(a, x) for a in axes] if axes is not None else list(range(len(x.shape)))
     choice(keep_aspect_ratio_policy, ("stretch", "not_larger", "not_smaller"), "keep_aspect_ratio_policy")
     if sizes is not None and not (isinstance(sizes, np.ndarray) and sizes.size == 0):
@@ -160,7 +164,9 @@ def resize(x, roi=None, scales=None, sizes=None, *, antialias=0, axes=None, coor
         out = [_scaled(x.shape[a], s) for a, s in zip(axes, factors)]
     else:
         raise Refusal("neither scales nor sizes are given")
-    region = known(roi, "roi").reshape(2, -1) if roi is not None and sampling.transform == "tf_crop_and_resize" else None
+    region = None
+    if roi is not None and sampling.transform == "tf_crop_and_resize":
+        region = known(roi, "roi").reshape(2, -1)
     for i, (axis, extent, factor) in enumerate(zip(axes, out, factors)):
         bounds = (0.0, 1.0) if region is None else (float(region[0, i]), float(region[1, i]))
         if extent != x.shape[axis] or factor != 1.0 or bounds != (0.0, 1.0):

@@ -21,7 +21,7 @@ from .windows import channels_first, channels_last, windows
 
 
 def _pixels(x, places: Sequence, spatial):
-    """x [N, S, C], with the spatial axes flattened, at the int64 positions `places`, one [N, *out] per axis: [N, *out, C]."""
+    """x [N, S, C], its spatial axes flattened, at the positions `places` (int64 [N, *out] per axis): [N, *out, C]."""
     flat = places[0]
     for place, extent in zip(places[1:], spatial[1:]):
         flat = flat * as_array(extent) + place
@@ -99,7 +99,8 @@ def _reflected(position, low: float, high: float):
 def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"):
     """x [N, C, *spatial] at the positions grid [N, *out, axes] in -1 .. 1, the last spatial axis first."""
     choice(padding_mode, ("zeros", "border", "reflection"), "padding_mode")
-    taps = {"bilinear": _linear_taps, "linear": _linear_taps, "bicubic": _cubic_taps, "cubic": _cubic_taps, "nearest": _nearest_taps}
+    taps = {"bilinear": _linear_taps, "linear": _linear_taps, "bicubic": _cubic_taps, "cubic": _cubic_taps,
+            "nearest": _nearest_taps}
     choice(mode, tuple(taps), "mode")
     spatial = x.shape[2:]
     if not all(isinstance(d, int) for d in spatial):
@@ -122,9 +123,9 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
 
 
 @operator("RoiAlign", 16)
-def roi_align(x, rois, batch_indices, *, coordinate_transformation_mode="half_pixel", mode="avg", output_height=1, output_width=1,
-              sampling_ratio=0, spatial_scale=1.0):
-    """x [N, C, H, W], rois [R, 4] as x1, y1, x2, y2 -> [R, C, output_height, output_width]. He et al., Mask R-CNN, 2017."""
+def roi_align(x, rois, batch_indices, *, coordinate_transformation_mode="half_pixel", mode="avg", output_height=1,
+              output_width=1, sampling_ratio=0, spatial_scale=1.0):
+    """x [N, C, H, W], rois [R, 4] as x1, y1, x2, y2 -> [R, C, output_height, output_width]. He et al., 2017."""
     choice(coordinate_transformation_mode, ("half_pixel", "output_half_pixel"), "coordinate_transformation_mode")
     if sampling_ratio <= 0:
         raise Refusal("sampling_ratio 0: the number of samples would depend on the regions")
@@ -149,25 +150,29 @@ def roi_align(x, rois, batch_indices, *, coordinate_transformation_mode="half_pi
         value = lm.where(lm.expand_dims(seen, -1), value, lm.zeros_like(value))
         pooled = mean(reshape_to(value, windows_), (2, 4))
     else:  # the largest weighted corner, as the specification's reference has it
-        corners = [[(lm.clip(place, 0.0, float(d - 1)), weight) for place, weight in _linear_taps(p)] for p, d in zip(inside, spatial)]
+        corners = [[(lm.clip(place, 0.0, float(d - 1)), weight) for place, weight in _linear_taps(p)]
+                   for p, d in zip(inside, spatial)]
         value = None
         for (row, a), (column, b) in combinations(*corners):
             part = _pixels(image, [cast(row, int64), cast(column, int64)], spatial) * lm.expand_dims(a * b, -1)
             value = part if value is None else lm.maximum(value, part)
-        pooled = reduced("max", reshape_to(lm.where(lm.expand_dims(seen, -1), value, lm.zeros_like(value)), windows_), (2, 4))
+        pooled = reduced("max", reshape_to(lm.where(lm.expand_dims(seen, -1), value, lm.zeros_like(value)), windows_),
+                         (2, 4))
     return channels_first(reshape_to(pooled, (count, output_height, output_width, x.shape[1])))
 
 
 @operator("RoiAlign", 10)
-def roi_align_10(x, rois, batch_indices, *, mode="avg", output_height=1, output_width=1, sampling_ratio=0, spatial_scale=1.0):
-    return roi_align(x, rois, batch_indices, coordinate_transformation_mode="output_half_pixel", mode=mode, output_height=output_height,
-                     output_width=output_width, sampling_ratio=sampling_ratio, spatial_scale=spatial_scale)
+def roi_align_10(x, rois, batch_indices, *, mode="avg", output_height=1, output_width=1, sampling_ratio=0,
+                 spatial_scale=1.0):
+    return roi_align(x, rois, batch_indices, coordinate_transformation_mode="output_half_pixel", mode=mode,
+                     output_height=output_height, output_width=output_width, sampling_ratio=sampling_ratio,
+                     spatial_scale=spatial_scale)
 
 
 @operator("DeformConv", 19)
-def deform_conv(x, w, offset, bias=None, mask=None, *, dilations=None, group=1, kernel_shape=None, offset_group=1, pads=None,
-                strides=None):
-    """A convolution of 2-D images whose taps are moved by `offset`. Dai et al., Deformable convolutional networks, 2017."""
+def deform_conv(x, w, offset, bias=None, mask=None, *, dilations=None, group=1, kernel_shape=None, offset_group=1,
+                pads=None, strides=None):
+    """A convolution of 2-D images whose taps are moved by `offset`. Dai et al., Deformable convolution, 2017."""
     if len(x.shape) != 4:
         raise Refusal(f"{len(x.shape) - 2} spatial axes")
     n, c, *spatial = x.shape
@@ -178,7 +183,8 @@ def deform_conv(x, w, offset, bias=None, mask=None, *, dilations=None, group=1, 
     for axis in range(2):
         base = np.arange(out[axis]) * at.strides[axis] - at.padding[axis][0]
         tap = np.arange(at.kernel[axis]) * at.dilation[axis]
-        place = tap.reshape([-1 if i == axis else 1 for i in range(4)]) + base.reshape([-1 if i == axis + 2 else 1 for i in range(4)])
+        place = tap.reshape([-1 if i == axis else 1 for i in range(4)]) \
+            + base.reshape([-1 if i == axis + 2 else 1 for i in range(4)])
         positions.append(moves[:, :, :, axis] + place.astype(dtype))
     images = _flattened(reshape_to(x, (n * offset_group, c // offset_group, *spatial)))
     value = sample(images, positions, spatial, _linear_taps, _zeros)

@@ -36,7 +36,8 @@ def size(x):
 def constant(*, value=None, value_float=None, value_floats=None, value_int=None, value_ints=None, context):
     if value is not None:
         return context.importer.constant(value, context.name)
-    for given, dtype in ((value_float, np.float32), (value_floats, np.float32), (value_int, np.int64), (value_ints, np.int64)):
+    for given, dtype in ((value_float, np.float32), (value_floats, np.float32), (value_int, np.int64),
+                         (value_ints, np.int64)):
         if given is not None:
             return np.asarray(given, dtype)
     raise Refusal("the constant is sparse, or holds strings")
@@ -50,7 +51,8 @@ def constant_of_shape(shape, *, value=None):
 
 @operator("Range", 11, dims=("start", "limit", "delta"), ignored=("stash_type",))
 def arange(start, limit, delta):
-    (first,), (last,), (step,) = (known_dims(v, "the range") if isinstance(v, SymbolicArray) else tuple(known(v, "the range").reshape(-1))
+    (first,), (last,), (step,) = (known_dims(v, "the range") if isinstance(v, SymbolicArray)
+                                  else tuple(known(v, "the range").reshape(-1))
                                   for v in (start, limit, delta))
     if not any(isinstance(v, DimExpr) for v in (first, last, step)):
         dtype = next(v.dtype for v in (start, limit, delta) if isinstance(v, np.ndarray))
@@ -138,7 +140,7 @@ def transposed(x, permutation: tuple[int, ...]):
 
 @operator("DepthToSpace", 1)
 def depth_to_space(x, *, blocksize, mode="DCR"):
-    """Specification: ONNX DepthToSpace. DCR: depth, column, row is the order of the split channels; CRD the other way."""
+    """Source: ONNX DepthToSpace. DCR: depth, column, row is the order of the split channels; CRD the other way."""
     n, c, *space = x.shape
     depth, b = c // blocksize ** len(space), len(space)
     blocks = [blocksize] * b
@@ -306,7 +308,8 @@ def _clamped(index: Dim, extent: Dim, low: Dim, high: Dim) -> Dim:
             return low
     elif is_nonnegative(index - high):
         return high
-    raise Refusal(f"whether the index {index} lies inside the extent {extent} depends on the dims; declare facts of them in dims=")
+    raise Refusal(f"whether the index {index} lies inside the extent {extent} depends on the dims; declare facts of "
+                  "them in dims=")
 
 
 # ---- padding ---------------------------------------------------------------------------------------------------------

@@ -32,8 +32,9 @@ _window("BlackmanWindow", 0.42, 0.5, 0.08)
 
 @operator("MelWeightMatrix", 17)
 def mel_weight_matrix(bins, length, rate, low, high, *, output_datatype=1):
-    """[length // 2 + 1, bins]: triangles between points that are evenly spaced in mel, mel(f) = 2595 log10(1 + f / 700)."""
-    bins, length, rate, low, high = (known(v, "the filter bank").reshape(()).item() for v in (bins, length, rate, low, high))
+    """[length // 2 + 1, bins]: triangles between points evenly spaced in mel(f) = 2595 log10(1 + f / 700)."""
+    bins, length, rate, low, high = (known(v, "the filter bank").reshape(()).item()
+                                     for v in (bins, length, rate, low, high))
     first, last = (2595 * np.log10(1 + f / 700) for f in (low, high))
     mel = np.arange(bins + 2) * ((last - first) / (bins + 2)) + first
     edges = (700 * (10 ** (mel / 2595) - 1) * (length + 1) // rate).astype(np.int64)
@@ -70,7 +71,8 @@ def _transformed(x, axis: int, count, inverse: bool, onesided: bool):
     if inverse and onesided:
         return _inverse_of_half(x, axis, count)
     x = _resized(x, axis, count)
-    angle = (2 if inverse else -2) * np.pi * np.outer(np.arange(count // 2 + 1 if onesided else count), np.arange(count)) / count
+    bins = np.arange(count // 2 + 1 if onesided else count)
+    angle = (2 if inverse else -2) * np.pi * np.outer(bins, np.arange(count)) / count
     return _rotated(x, axis, np.cos(angle), np.sin(angle), 1.0 / count if inverse else 1.0)
 
 

@@ -24,13 +24,15 @@ def known(value, what: str) -> np.ndarray:
     if isinstance(value, SymbolicArray):
         raise Refusal(f"{what} must be known as a number and is {value.entries.tolist()}; fix the dims with dims=")
     sources = _settings(value) if isinstance(value, Tracer) else ()
-    way_out = f"; give {', '.join(map(repr, sources))} in inputs=" if sources else " and is computed from the model's inputs"
+    way_out = " and is computed from the model's inputs"
+    if sources:
+        way_out = f"; give {', '.join(map(repr, sources))} in inputs="
     raise Refusal(f"{what} must be known while importing{way_out}", sources)
 
 
 def _settings(tracer: Tracer) -> tuple[str, ...]:
-    """The model's inputs that `tracer` is computed from where they are settings, such as shapes and positions, which a user
-    can fix: it is an input itself, or all of them are integers, bools or scalars."""
+    """The model's inputs that `tracer` is computed from where they are settings, such as shapes and positions, which a
+    user can fix: it is an input itself, or all of them are integers, bools or scalars."""
     if tracer.value.node is None:
         return (tracer.value.name,) if tracer.value.name else ()
     names, seen, pending = {}, set(), [tracer.value]
@@ -74,14 +76,14 @@ def axes_of(axes: Sequence[int] | None, x) -> tuple[int, ...]:
 
 
 def legacy_broadcast(a, b, axis: int | None):
-    """Operands broadcast as before opset 7: the axes of `b` are those of `a` from `axis` on (by default the last ones)."""
+    """Operands broadcast as before opset 7: the axes of `b` are those of `a` from `axis` on (None: the last ones)."""
     if axis is not None and len(b.shape):
         b = lm.reshape(b, (*b.shape, *[1] * (len(a.shape) - axis_of(axis, a) - len(b.shape))))
     return broadcast_arrays(a, b)
 
 
 def is_narrow(value) -> bool:
-    """Whether `value` is a known array of a type that lamina does not compute with: 2 or 4-bit integers, 4 or 8-bit floats."""
+    """Whether `value` is a known array of a type that lamina does not compute with: 4-bit integers, 8-bit floats."""
     return isinstance(value, np.ndarray) and value.dtype.kind not in "biuf" and value.dtype.name != "bfloat16"
 
 

@@ -1,4 +1,4 @@
-"""Where do the windows of convolution and pooling lie?  ONNX's attributes as strides, dilations and padding per axis."""
+"""Where do the windows of convolution and pooling lie?  ONNX's attributes as strides, dilations, padding per axis."""
 
 from __future__ import annotations
 
@@ -55,12 +55,13 @@ def windows(spatial, kernel, strides, dilations, pads, auto_pad: str, ceil_mode:
 
 
 def same_padding(extent: Dim, reach: Dim, stride: int, auto_pad: str) -> tuple[Dim, Dim]:
-    """The padding under which there are ceil(extent / stride) places; an odd element goes to the end, or to the front."""
+    """The padding under which there are ceil(extent / stride) places; an odd element goes to the end or the front."""
     needed = ((extent + (stride - 1)) // stride - 1) * stride + reach - extent
     if isinstance(needed, int):
         needed = max(needed, 0)
     elif not is_nonnegative(needed):
-        raise Refusal(f"auto_pad {auto_pad} for the extent {extent} and stride {stride}: declare facts of the dims, as a multiple")
+        raise Refusal(f"auto_pad {auto_pad} for the extent {extent} and stride {stride}: declare facts of the dims, "
+                      "as a multiple")
     less = needed // 2
     return (less, needed - less) if auto_pad == "SAME_UPPER" else (needed - less, less)
 
@@ -72,7 +73,8 @@ def _reaching_beyond(extent: Dim, low: Dim, high: Dim, reach: Dim, stride: int, 
     if is_nonnegative(begins_outside):
         places = places - 1
     elif not is_nonnegative(-1 - begins_outside if isinstance(begins_outside, int) else begins_outside * -1 - 1):
-        raise Refusal(f"ceil_mode for the extent {extent} and stride {stride}: where the last window begins depends on the dims")
+        raise Refusal(f"ceil_mode for the extent {extent} and stride {stride}: where the last window begins depends "
+                      "on the dims")
     wanted = (places - 1) * stride + reach - extent - low
     return places, (max(wanted, 0) if isinstance(wanted, int) else wanted)
 
