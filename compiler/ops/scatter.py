@@ -9,12 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.dims import nominal, product
+from ..core.dtypes import bool_, int64
 from ..core.types import TensorType
-from .gather import coordinates, require_indices
+from ..kernel import builder as k
+from ..kernel.nest import lanes_for, spread, spread_columns, unflatten
+from .gather import clamped, coordinates, require_indices
 from .op import Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype, shape_error
 from .sample_arrays import draw
 
 REDUCTIONS = ("set", "add", "mul", "max", "min")
+OPERATION = {"add": "add", "mul": "mul", "max": "max", "min": "min"}  # in the Kernel IR
 _UFUNC = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
@@ -42,6 +47,43 @@ class Scatter(Op, abstract=True):
     def flops(self, *types):
         return 0 if self.reduction == "set" else types[2].size
 
+    def lower(self, block, operands, results, types, target):
+        """x is copied, then the updates are applied in their order. Sums and products of 16-bit floats are kept in float32
+        until all updates are in."""
+        x, result = types[0], results[0]
+        read = operands[0]
+        if x.dtype.compute != x.dtype and self.reduction in ("add", "mul"):
+            wide = block.workspace("wide", x.dtype.compute, x.shape)
+
+            def load(index):
+                return k.load(wide, index)
+
+            def store(index, value):
+                block.store(wide, index, value)
+            _copy(block, x, target, read, store)
+            self.update(block, operands, load, store, types, target)
+            _copy(block, x, target, load, result.store)
+            return
+        _copy(block, x, target, read, result.store)
+        self.update(block, operands, result.load, result.store, types, target)
+
+    def update(self, block, operands, load, store, types, target) -> None:
+        """Apply the updates through `load(index)` and `store(index, value)` of the result."""
+        raise NotImplementedError
+
+    def combined(self, old, new):
+        """The expression of an element after an update; `old()` reads it."""
+        return new if self.reduction == "set" else k.binary(OPERATION[self.reduction], old(), new)
+
+
+def _copy(block, x: TensorType, target, read, store) -> None:
+    *outer, last = x.shape
+    lanes = target.lanes(x.dtype)
+    with spread_columns(block, outer, last, lanes, 1) as (index, first, count):
+        with block.loop("column", count, "vector", lanes_for(last, lanes), 2) as lane:
+            place = (*index, k.add(first, lane))
+            store(place, read(place))
+
 
 @dataclass(frozen=True)
 class ScatterNd(Scatter):
@@ -63,6 +105,33 @@ class ScatterNd(Scatter):
         rows = indices.reshape(int(np.prod(indices.shape[:-1])), count)
         inside = ((rows >= 0) & (rows < x.shape[:count])).all(1)
         return self.apply(x.copy(), tuple(rows[inside].T), updates.reshape(len(rows), *x.shape[count:])[inside])
+
+    def update(self, block, operands, load, store, types, target):
+        """Threads share the columns of the slices, for two updates may meet in one slice."""
+        x, indices, _ = types
+        rows, count = indices.shape[:-1], indices.shape[-1]
+        inner = x.shape[count:]
+        updates = nominal(product(rows))
+
+        def each_row(write):
+            with block.loop("update", product(rows)) as number:
+                row = unflatten(block, number, rows)
+                at = [block.let("at", k.cast(int64, operands[1]((*row, i)))) for i in range(count)]
+                inside = k.constant(True, bool_)
+                for position, extent in zip(at, x.shape):
+                    inside = k.both(inside, k.both(k.compare("ge", position, 0), k.compare("lt", position, k.as_expr(extent))))
+                with block.when(inside):
+                    write(row, at)
+        if not inner:
+            each_row(lambda row, at: store(at, self.combined(lambda: load(at), operands[2](row))))
+            return
+        lanes = target.lanes(x.dtype)
+        with spread_columns(block, inner[:-1], inner[-1], lanes, updates) as (index, first, columns):
+            def write(row, at):
+                with block.loop("column", columns, "vector", lanes_for(inner[-1], lanes)) as lane:
+                    rest = (*index, k.add(first, lane))
+                    store((*at, *rest), self.combined(lambda: load((*at, *rest)), operands[2]((*row, *rest))))
+            each_row(write)
 
     @classmethod
     def samples(cls):
@@ -108,6 +177,33 @@ class ScatterAlong(Scatter):
         places[self.axis] = indices
         inside = (indices >= 0) & (indices < x.shape[self.axis])
         return self.apply(x.copy(), tuple(p[inside] for p in places), updates[inside])
+
+    def update(self, block, operands, load, store, types, target):
+        x, indices, _ = types
+        axis, extent = self.axis, x.shape[self.axis]
+        outer, steps, inner = indices.shape[:axis], indices.shape[axis], indices.shape[axis + 1:]
+        if extent == 0:
+            return
+        if product(inner) == 1:  # updates of one row may meet: one after the other, rows side by side
+            with spread(block, (*outer, *inner), nominal(steps) * 4) as index, block.loop("update", steps) as step:
+                at = (*index[:axis], step, *index[axis:])
+                position = block.let("at", k.cast(int64, operands[1](at)))
+                place = (*index[:axis], position, *index[axis:])
+                with block.when(k.both(k.compare("ge", position, 0), k.compare("lt", position, k.as_expr(extent)))):
+                    store(place, self.combined(lambda: load(place), operands[2](at)))
+            return
+        # Lanes over the last axis write to columns of their own; one that lies outside writes back what is there.
+        lanes = target.vector_bytes // max(x.dtype.compute.itemsize, indices.dtype.itemsize)
+        with spread_columns(block, (*outer, *inner[:-1]), inner[-1], lanes, 4 * nominal(steps)) as (index, first, count):
+            before, after = index[:axis], index[axis:]
+            with block.loop("update", steps) as step, block.loop("column", count, "vector", lanes_for(inner[-1], lanes)) as lane:
+                column = block.let("column", k.add(first, lane))
+                at = (*before, step, *after, column)
+                position = block.let("at", k.cast(int64, operands[1](at)))
+                place = (*before, block.let("inside", clamped(position, extent)), *after, column)
+                old = block.let("old", load(place))
+                is_inside = k.compare("eq", position, place[axis])
+                store(place, k.select(is_inside, self.combined(lambda: old, operands[2](at)), old))
 
     @classmethod
     def samples(cls):

@@ -76,6 +76,8 @@ def _emit(e: Emitter, expr: Expr, lane_zero: bool) -> Val:
     if isinstance(expr, Fma):
         return fma(e, *(evaluate(e, x, lane_zero) for x in (expr.x, expr.y, expr.z)))
     if isinstance(expr, Cast):
+        if not lane_zero and expr.dtype == int32 and (step := _affine(e, expr.x)) is not None and abs(step) < 1 << 24:
+            return _ramp(e, cast(e, evaluate(e, expr.x, True), int32), step)  # one short vector instead of a long one cut down
         return cast(e, evaluate(e, expr.x, lane_zero), expr.dtype)
     if isinstance(expr, Bitcast):
         x = evaluate(e, expr.x, lane_zero)
@@ -93,16 +95,26 @@ def _variable(e: Emitter, var: Var, lane_zero: bool) -> Val:
     if var.name == e.vector.var.name:
         if lane_zero:
             return value
-        lanes = e.vector.width
-        ramp = "<" + ", ".join(f"i64 {i}" for i in range(lanes)) + ">"
-        base = splat(e, value, lanes)
-        return e.value(f"add <{lanes} x i64> {base.text}, {ramp}", int64, lanes, value.level)
+        return _ramp(e, value, 1)
     if lane_zero:
         definition = e.definitions.get(var.name)
         if definition is not None:
             return evaluate(e, definition, True)
         return e.value(f"extractelement {value.type} {value.text}, i64 0", value.dtype, 1, value.level)
-    return value
+    return evaluate(e, e.definitions[var.name]) if value is None else value
+
+
+def _ramp(e: Emitter, first: Val, step: int) -> Val:
+    """first, first + step, first + 2 step ... in the lanes of the vector loop."""
+    lanes, kind = e.vector.width, register_type(first.dtype)
+    ramp = "<" + ", ".join(f"{kind} {i * step}" for i in range(lanes)) + ">"
+    base = splat(e, first, lanes)
+    return e.value(f"add {base.type} {base.text}, {ramp}", first.dtype, lanes, first.level)
+
+
+def _affine(e: Emitter, expr: Expr) -> int | None:
+    """The step from lane to lane of an int64 expression, where it is the same for all."""
+    return e.coefficient(expr) if e.vector is not None and expr.dtype == int64 and e.varies(expr) else None
 
 
 def select(e: Emitter, condition: Val, x: Val, y: Val) -> Val:
@@ -162,6 +174,8 @@ def _unary(e: Emitter, expr: Unary, lane_zero: bool) -> Val:
 def _binary(e: Emitter, expr: Binary, lane_zero: bool) -> Val:
     if expr.dtype.is_float and expr.op in EXPANDED:
         return _expanded(e, expr.op, (expr.x, expr.y))
+    if not lane_zero and (step := _affine(e, expr)) is not None:
+        return _ramp(e, evaluate(e, expr, True), step)
     x, y = evaluate(e, expr.x, lane_zero), evaluate(e, expr.y, lane_zero)
     positive_divisor = isinstance(expr.y, Const) and expr.y.value > 0
     if expr.op == "pow":
