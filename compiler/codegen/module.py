@@ -15,5 +15,6 @@ def kernel_module(kernel: Kernel, target: Target, name: str) -> str:
 
 def attributes(target: Target) -> str:
     bits = target.vector_bytes * 8
-    return (f'attributes #0 = {{ nounwind "min-legal-vector-width"="{bits}" "prefer-vector-width"="{bits}" '
-            f'"no-trapping-math"="true" "denormal-fp-math"="ieee,ieee" }}\n!0 = !{{i32 1}}')
+    common = (f'nounwind "min-legal-vector-width"="{bits}" "prefer-vector-width"="{bits}" '
+              f'"no-trapping-math"="true" "denormal-fp-math"="ieee,ieee"')
+    return f"attributes #0 = {{ {common} }}\nattributes #1 = {{ noinline {common} }}\n!0 = !{{i32 1}}"

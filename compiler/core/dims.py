@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from math import gcd, inf
 from numbers import Integral
 from typing import Mapping, Union
@@ -167,11 +168,7 @@ def _terms(d: Dim):
 
 def _make(terms: Mapping[Monomial, int]) -> Dim:
     if any(isinstance(atom, FloorDiv) for m in terms for atom in m):
-        reduced: dict[Monomial, int] = {}
-        for m, c in terms.items():
-            m, c = _reduced(m, c)
-            reduced[m] = reduced.get(m, 0) + c
-        terms = reduced
+        terms = _with_parts_joined(terms)
     kept = {m: c for m, c in terms.items() if c}
     if not kept:
         return 0
@@ -181,17 +178,30 @@ def _make(terms: Mapping[Monomial, int]) -> Dim:
     return DimExpr(tuple(order))
 
 
-def _reduced(monomial: Monomial, c: int) -> tuple[Monomial, int]:
-    """c * monomial with factors of c taken out of the parts n // d of symbols n that d divides: 2 * (n // 2) is n."""
+def _with_parts_joined(terms: Mapping[Monomial, int]) -> dict[Monomial, int]:
+    """Terms in which parts n // d of symbols n that d divides are added up: n//2 + n//4 is 3*(n//4), 2*(n//2) is n."""
+    wholes: dict[Monomial, Fraction] = {}
+    for monomial, c in terms.items():
+        atoms, share = [], Fraction(c)
+        for atom in monomial:
+            whole = _symbol_of(atom.numerator) if isinstance(atom, FloorDiv) else None
+            if whole is not None and whole.multiple % atom.denominator == 0:
+                atom, share = whole, share / atom.denominator
+            atoms.append(atom)
+        key = tuple(sorted(atoms, key=_atom_key))
+        wholes[key] = wholes.get(key, Fraction(0)) + share
+    return {_divided(monomial, share.denominator): share.numerator for monomial, share in wholes.items()}
+
+
+def _divided(monomial: Monomial, divisor: int) -> Monomial | None:
+    """monomial / divisor by the multiples of its symbols; None where they leave a remainder."""
     atoms = []
     for atom in monomial:
-        whole = _symbol_of(atom.numerator) if isinstance(atom, FloorDiv) else None
-        if whole is not None and whole.multiple % atom.denominator == 0:
-            common = gcd(c, atom.denominator)
-            c, left = c // common, atom.denominator // common
-            atom = whole if left == 1 else FloorDiv(atom.numerator, left)
+        common = gcd(divisor, atom.multiple) if isinstance(atom, Symbol) else 1
+        if common > 1:
+            atom, divisor = FloorDiv(DimExpr((((atom,), 1),)), common), divisor // common
         atoms.append(atom)
-    return tuple(sorted(atoms, key=_atom_key)), c
+    return tuple(sorted(atoms, key=_atom_key)) if divisor == 1 else None
 
 
 def _symbol_of(d: Dim) -> Symbol | None:
@@ -199,20 +209,6 @@ def _symbol_of(d: Dim) -> Symbol | None:
     if isinstance(d, DimExpr) and len(d.terms) == 1 and d.terms[0][1] == 1 and len(d.terms[0][0]) == 1:
         atom = d.terms[0][0][0]
         return atom if isinstance(atom, Symbol) else None
-    return None
-
-
-def _part(monomial: Monomial, c: int, b: int) -> Dim | None:
-    """c * monomial / b, by a factor of c and the known multiple of one of the symbols; None where these leave a
-    remainder."""
-    common = gcd(c, b)
-    c, left = c // common, b // common
-    if left == 1:
-        return _make({monomial: c})
-    for i, atom in enumerate(monomial):
-        if isinstance(atom, Symbol) and atom.multiple % left == 0:
-            atoms = (*monomial[:i], FloorDiv(DimExpr((((atom,), 1),)), left), *monomial[i + 1:])
-            return _make({tuple(sorted(atoms, key=_atom_key)): c})
     return None
 
 
@@ -225,10 +221,11 @@ def divide_exactly(a: Dim, b: Dim) -> Dim | None:
     if isinstance(b, int):
         total: Dim = 0
         for monomial, c in _terms(a):
-            part = _part(monomial, c, b)
+            common = gcd(c, b)
+            part = _divided(monomial, b // common)
             if part is None:
                 return None
-            total = total + part
+            total = total + _make({part: c // common})
         return total
     if a == b:
         return 1

@@ -19,7 +19,7 @@ BINARY = ("add", "sub", "mul", "div", "rem", "floordiv", "mod", "min", "max", "a
           "pow", "atan2")
 COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
 REDUCTIONS = ("add", "mul", "min", "max", "and", "or")
-FOR_KINDS = ("serial", "parallel", "vector", "unroll")
+FOR_KINDS = ("serial", "parallel", "vector", "unroll", "apart")
 SPACES = ("global", "stack", "register")
 ROLES = ("in", "out", "inout", "constant", "workspace", "local")
 
@@ -152,7 +152,8 @@ Expr = Union[Const, Var, Load, Unary, Binary, Compare, Select, Fma, Cast, Bitcas
 @dataclass(frozen=True, eq=False)
 class For:
     """`body` for var = 0 .. extent-1.  kind "vector": lanes of `width`, `interleave` vectors in flight. kind "parallel": split
-    over threads in chunks that do not depend on their number; only at the top of a kernel. kind "unroll": constant extent."""
+    over threads in chunks that do not depend on their number; only at the top of a kernel. kind "unroll": constant extent. kind "apart":
+    serial, as a function of its own, so that its registers are not shared with the loops around it."""
     var: Var
     extent: Expr
     body: tuple["Stmt", ...]

@@ -282,6 +282,11 @@ class _Fusion:
                 if isinstance(operand.op, Constant) and operand.op.array.size == 1 and group.kind != "single":
                     env[operand] = builder.constant(operand.op.array)
                     continue
+                if isinstance(operand.op, Broadcast) and group.kind != "single":
+                    number = operand.node.operands[0]
+                    if isinstance(number.op, Constant) and number.op.array.size == 1:  # a number: no memory is read for it
+                        env[operand] = builder.emit(operand.op, builder.constant(number.op.array))
+                        continue
                 env[operand] = builder.parameter(operand.type, f"x{len(outer)}")
                 outer.append(operand)
             builder.location = node.location

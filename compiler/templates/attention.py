@@ -201,7 +201,7 @@ class _Attention:
 
     def _finish_rows(self, batch: list[Expr], start: Expr, size: int, scratch: Buffer) -> None:
         """What stands between the products, for one row of scores after the other, in place."""
-        with self.block.loop("r", size) as r:
+        with self.block.loop("r", size, "apart") as r:
             nest = _Rows(self.region, scratch, r, self.target, self.block)
             for param, value in zip(self.region.params, self.outer):
                 if value is self.first.results[0]:

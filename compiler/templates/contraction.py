@@ -303,7 +303,7 @@ class _Contraction:
             with block.loop("l", padded, "vector", lanes) as lane:
                 block.store(tile, (r, lane), load(acc, (r, lane)))
         count = as_expr(size) if left is None else minimum(left, size)
-        with block.loop("r", count) as r:
+        with block.loop("r", count, "apart") as r:
             self.elements.enter()
             position = self._row_position(batch, line, add(start, r))
             with block.loop("l", as_expr(columns) if valid is None else valid, "vector", lanes) as lane:

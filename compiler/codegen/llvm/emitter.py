@@ -36,9 +36,13 @@ class VectorLoop:
 class Emitter:
     """The state of one LLVM function under construction."""
 
-    def __init__(self, target, written: frozenset[int]):
+    def __init__(self, target, written: frozenset[int], name: str, begin, finish, finished: list[str]):
         self.target = target
         self.written = written  # ids of buffers that this kernel stores to
+        self.name = name
+        self.begin = begin  # makes the state of another function of this kernel
+        self.finish = finish  # takes a function that is done
+        self.finished = finished
         self.frames = [Frame("function", "entry")]
         self.bindings: dict[str, Val] = {}
         self.definitions: dict[str, Expr] = {}
@@ -57,6 +61,19 @@ class Emitter:
         self._counter = 0
         self._versions = 0
         self._free: dict[int, tuple] = {}
+
+    # ---- functions beside this one ----------------------------------------------------------------------------------
+    def child(self) -> "Emitter":
+        """The state of a function that this one calls: the same kernel parameters, registers of its own."""
+        return self.begin()
+
+    def outline(self, inner: "Emitter", parameters: str, body) -> str:
+        """The name of a function with these parameters whose instructions `body` emits into `inner`."""
+        body()
+        name = f"{self.name}.f{len(self.finished)}"
+        self.finished.append(name)
+        self.finish(inner, f"define internal void @{name}({parameters}) #1")
+        return name
 
     # ---- lines ---------------------------------------------------------------------------------------------------
     @property

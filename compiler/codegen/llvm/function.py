@@ -22,9 +22,10 @@ def emit_kernel(kernel: Kernel, target, name: str) -> tuple[list[str], set[str]]
     written = frozenset(_written(kernel.body))
     functions: list[str] = []
     declarations: set[str] = {"declare void @lamina_parallel(ptr, ptr, i64, i32)"}
+    outlined: list[str] = []
 
     def begin() -> Emitter:
-        e = Emitter(target, written)
+        e = Emitter(target, written, name, begin, finish, outlined)
         for i, p in enumerate((*kernel.params, *kernel.symbols)):
             slot, value = f"%slot{i}", f"%arg{i}"
             e.line(f"  {slot} = getelementptr inbounds i64, ptr %args, i64 {i}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Callable, Sequence
 
 from ...core.dtypes import bool_, int64
 from ...core.errors import CompilerError
-from ...kernel.ir import Accumulate, Alloc, Binary, Expr, For, If, Let, Load, Prefetch, Stmt, Store
+from ...kernel.ir import Accumulate, Alloc, Binary, Expr, For, If, Let, Load, Prefetch, Stmt, Store, Var
 from ...kernel.sharing import expressions, postorder
-from .emitter import Emitter, Frame, VectorLoop
+from .emitter import Emitter, Frame, VectorLoop, children
 from .expressions import address, binary, evaluate, fma, load, register_offset, splat, store
 from .values import Val, constant, memory_type
 
@@ -188,6 +189,9 @@ def _for(e: Emitter, s: For) -> None:
     if s.kind == "vector" and s.width > 1 and e.vector is None:
         _vector(e, s)
         return
+    if s.kind == "apart":
+        _apart(e, s)
+        return
     if s.kind == "parallel" and e.level > 0:
         raise CompilerError("a parallel loop stands inside another loop")
 
@@ -195,6 +199,70 @@ def _for(e: Emitter, s: For) -> None:
         e.bind(s.var, index)
         emit_block(e, s.body)
     emit_loop(e, constant(0, int64), evaluate(e, s.extent), 1, _state_keys(e, s.body), body)
+
+
+def _apart(e: Emitter, s: For) -> None:
+    """The loop as a function of its own: LLVM would move its constants out of the loops around it, and spill what those hold."""
+    names, buffers = captured((s,), e)
+    outer = {n: e.bindings[n] if e.bindings[n] is not None else evaluate(e, e.definitions[n]) for n in names}
+    inner = e.child()
+    parameters, arguments = ["ptr noalias %args"], ["ptr %args"]
+    for i, (name, value) in enumerate(outer.items()):
+        if value.text.startswith("%"):
+            parameters.append(f"{value.type} %captured{i}")
+            arguments.append(f"{value.type} {value.text}")
+            value = Val(f"%captured{i}", value.dtype, 1, 0)
+        inner.bind(Var(name, value.dtype), value)
+    for i, buffer in enumerate(buffers):
+        if buffer.space == "stack":
+            parameters.append(f"ptr %stack{i}")
+            arguments.append(f"ptr {e.pointers[id(buffer)].text}")
+            inner.pointers[id(buffer)] = Val(f"%stack{i}", int64, 1, 0)
+    name = e.outline(inner, ", ".join(parameters), lambda: _for(inner, replace(s, kind="serial")))
+    e.line(f"  call void @{name}({', '.join(arguments)})")
+
+
+def captured(statements: Sequence[Stmt], e: Emitter) -> tuple[list[str], list]:
+    """(names of outer variables, buffers allocated outside) that `statements` use."""
+    names: dict[str, None] = {}
+    buffers: dict[int, object] = {}
+    bound: set[str] = set()
+    own: set[int] = set()
+
+    def expression(x) -> None:
+        names.update(dict.fromkeys(sorted(e.free(x)[0] - bound)))
+        stack, seen = [x], set()
+        while stack:
+            y = stack.pop()
+            if id(y) in seen:
+                continue
+            seen.add(id(y))
+            if isinstance(y, Load) and id(y.buffer) not in own:
+                buffers.setdefault(id(y.buffer), y.buffer)
+            stack.extend(children(y))
+
+    def block(body) -> None:
+        for s in body:
+            if isinstance(s, For):
+                expression(s.extent)
+                bound.add(s.var.name)
+                block(s.body)
+            elif isinstance(s, If):
+                expression(s.condition)
+                block(s.then)
+                block(s.orelse)
+            elif isinstance(s, Let):
+                expression(s.value)
+                bound.add(s.var.name)
+            elif isinstance(s, Alloc):
+                own.add(id(s.buffer))
+            else:
+                for x in (*s.index, *((s.value,) if not isinstance(s, Prefetch) else ())):
+                    expression(x)
+                if id(s.buffer) not in own:
+                    buffers.setdefault(id(s.buffer), s.buffer)
+    block(statements)
+    return list(names), list(buffers.values())
 
 
 def _indexes_registers(statements: Sequence[Stmt], var_names: frozenset[str], e: Emitter) -> bool:
