@@ -203,7 +203,7 @@ class Importer:
             self._problem_of(node, name, frame, error.message)
         except LaminaError:
             raise
-        except (ValueError, IndexError, TypeError, KeyError, OverflowError, ZeroDivisionError) as error:
+        except (ValueError, IndexError, TypeError, KeyError, OverflowError, ZeroDivisionError, MemoryError) as error:
             raise FormatError(f"{self.model.source}: the {node.op_type} node {name!r} does not fit its inputs "
                               f"{', '.join(map(describe, inputs))}: {error}") from error
         return nothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 from ....compiler.core.dims import Dim
-from ....compiler.core.dtypes import as_dtype, int64
+from ....compiler.core.dtypes import int64
 from ....compiler.ops import Contract
 from ... import array as lm
 from ...array.operands import as_array, cast, dtype_of

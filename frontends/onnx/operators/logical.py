@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....compiler.core.dtypes import as_dtype
 from ....compiler import ops
 from ... import array as lm
 from ...array.operands import broadcast_arrays, cast, dtype_of

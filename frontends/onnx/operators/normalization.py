@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....compiler.core.dims import product
-from ....compiler.core.dtypes import as_dtype, float32
+from ....compiler.core.dtypes import float32
 from ....compiler.ops import Constant, Pool
 from ... import array as lm
 from ...array.operands import cast, dtype_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....compiler.core.dtypes import DType, as_dtype, float32, int32, uint8
+from ....compiler.core.dtypes import DType, float32, int32, uint8
 from ....compiler.ops import Div
 from ... import array as lm
 from ...array.operands import broadcast_arrays, cast, dtype_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....compiler.core.dtypes import as_dtype
 from ....compiler.ops import Contract
 from ... import array as lm
 from ...array.operands import dtype_of
