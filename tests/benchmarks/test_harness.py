@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
 
+from compile_time import measure_starts  # noqa: E402
 from harness.compare import Result, Settings, compare  # noqa: E402
 from harness.correctness import relative_error  # noqa: E402
 from harness.options import make_parser, parse_contenders, parse_threads, parse_workloads  # noqa: E402
@@ -23,6 +24,7 @@ from harness.resident import read_resident  # noqa: E402
 from harness.statistics import Sample, geometric_mean, keep_clean, summarize  # noqa: E402
 from harness.table import format_table, format_time  # noqa: E402
 from harness.workloads import CALL_OVERHEAD, KERNELS, MODELS, Case, find_cases, write_call_overhead  # noqa: E402
+from memory import above_base, measure_memory, planned  # noqa: E402
 
 SETTINGS = Settings(rounds=3, extra_rounds=0, burst_seconds=0.01, burst_calls=4, gap_seconds=(0.001, 0.002),
                     load_timeout=30)
@@ -214,6 +216,30 @@ class TestProcesses:
             worker.load(case, timeout=30)
             steady = worker.steady(calls=3)
         assert steady["resident"] > 0 and (steady["peak"] is None or steady["peak"] >= steady["resident"])
+
+    def test_the_warm_start_finds_the_cache_and_the_next_cold_one_does_not(self, case, monkeypatch):
+        found = []
+        load = WorkerProcess.load
+
+        def watch(worker, *arguments):
+            loaded = load(worker, *arguments)
+            found.append(worker.check()["relative_error"] == 0.0)
+            return loaded
+
+        monkeypatch.setattr(WorkerProcess, "load", watch)
+        (start,) = measure_starts(case, [spec("Caching")], threads=1, repeats=2, settings=SETTINGS)
+        assert found == [False, True, False, True]
+        assert start.error is None and start.artifact_bytes == 42
+        assert start.cold_seconds >= 0.001 and start.warm_seconds >= 0.001 and start.import_seconds > 0
+
+    def test_memory_table_has_base_peak_and_running(self, case):
+        measured, refused = measure_memory(case, [spec("Doubler"), spec("Refuser")], 1, SETTINGS)
+        assert measured.peak >= measured.resident_before > 0 and measured.relative_error == 0.0
+        assert (above_base(measured) == "-") == (measured.running_peak is None)
+        assert planned(measured) == "-"
+        measured.planned_memory = {"arena": 2_000_000, "lower_bound": 1_500_000}
+        assert planned(measured) == "2.00 (1.50)"
+        assert "Frobnicate" in refused.error
 
     def test_peak_covers_what_is_resident(self):
         memory = read_resident()

@@ -51,6 +51,19 @@ class Doubler:
         return None
 
 
+class Caching(Doubler):
+    """Wrong until its cache is filled: a process that finds it filled computes the right thing."""
+
+    def __init__(self, threads: int, cache: str) -> None:
+        self.mark = os.path.join(cache, "filled")
+
+    def load(self, case, inputs):
+        """Right only when the cache was filled by a process before."""
+        self.factor = 2.0 if os.path.exists(self.mark) else 3.0
+        with open(self.mark, "w", encoding="ascii"):
+            return super().load(case, inputs)
+
+
 class SlowDoubler(Doubler):
     """The same after five milliseconds."""
 
