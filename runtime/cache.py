@@ -91,7 +91,7 @@ class DiskCache:
         try:
             if not path.exists():
                 return None
-            artifact = load_artifact(path, sources=sources)
+            artifact = load_artifact(path, sources=sources, runnable=False)
         except LaminaError:
             _remove(path)
             return None
