@@ -42,8 +42,7 @@ class Lamina:
     """lamina through its public interface: NumPy arrays in, NumPy arrays out."""
 
     def __init__(self, threads: int, cache: str) -> None:
-        os.environ["XDG_CACHE_HOME"] = cache
-        os.environ["LAMINA_NUM_THREADS"] = str(threads)
+        os.environ |= {"LAMINA_CACHE": "on", "LAMINA_CACHE_DIR": cache, "LAMINA_NUM_THREADS": str(threads)}
         import lamina
 
         self.lamina, self.threads, self.executable = lamina, threads, None
