@@ -8,11 +8,15 @@ from functools import cached_property
 
 import numpy as np
 
-from ..core.dims import Dim, product
+from ..core.dims import Dim, ceil_div, nominal, product
 from ..core.errors import ShapeError
 from ..core.types import TensorType
+from ..kernel import builder as k
+from ..kernel.nest import lanes_for, spread, spread_columns
 from .op import Op, Sample, dtype_error, require_operands, require_same_dtype, shape_error
 from .sample_arrays import draw, draw_special
+
+ROWS = 4  # rows of a result that are computed together: what they share is loaded once
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,77 @@ class Contract(Op):
 
     def flops(self, *types):
         return 2 * product(self.extents(*types).values())
+
+    def lower(self, block, operands, results, types, target):
+        """Loops for any spec and dtype, where no template takes it: lanes over the result's last letter, or over a letter that
+        is summed where that one lies side by side in both operands."""
+        lhs, rhs, result = self.terms
+        extents = self.extents(*types)
+        summed = [c for c in dict.fromkeys(lhs + rhs) if c not in result]
+        kept = [c for c in result if extents[c] != 1]
+        lane = kept[-1] if kept else None
+        across = lane is not None and lane in (lhs[-1:], rhs[-1:])
+        dot = lhs[-1] if not across and lhs and lhs[-1:] == rhs[-1:] and lhs[-1] in summed else None
+        if lane is None and dot is None:
+            dot = next(iter(reversed(summed)), None)
+        columns = None if dot else lane
+        shared = lhs if columns in set(rhs) else rhs  # the operand that a lane reads one element of, for all lanes
+        row = next((c for c in reversed(kept) if c != columns and c in shared and (c in lhs) != (c in rhs)), None)
+        height = min(ROWS, extents[row] if isinstance(extents.get(row), int) else ROWS) if row else 1
+        outer = [c for c in result if c not in (columns, row)]
+        spaces = [*(extents[c] for c in outer), *([ceil_div(extents[row], height)] if row else [])]
+        work = nominal(product(extents[c] for c in summed)) * height
+        wide = types[0].dtype.compute
+        lanes = target.lanes(wide)
+
+        def tile(index, visit):
+            """Accumulators for `height` rows at `index` of the outer letters; the last rows again where some are left over."""
+            at = dict(zip(outer, index))
+            places = [at]
+            if row is not None:
+                first = k.mul(index[-1], height)
+                places = [{**at, row: k.minimum(k.add(first, r), k.as_expr(extents[row] - 1)) if height > 1 else first}
+                          for r in range(height)]
+                places = [{**p, row: block.let("row", p[row])} for p in places]
+            visit(places)
+
+        def begin():
+            totals = [block.alloc("total", wide, (), "register") for _ in range(height)]
+            for total in totals:
+                block.store(total, (), k.constant(0, wide))
+            return totals
+
+        def accumulate(totals, places, letters, kind=None):
+            if letters:
+                name = letters[0]
+                with block.loop(name, extents[name], *((kind, lanes_for(extents[name], lanes), 2) if kind and len(letters) == 1 else ())) as i:
+                    accumulate(totals, [{**p, name: i} for p in places], letters[1:], kind)
+                return
+            for total, place in zip(totals, places):
+                x, y = operands[0]([place[c] for c in lhs]), operands[1]([place[c] for c in rhs])
+                block.accumulate(total, (), "add", k.binary("mul", x, y))
+
+        def finish(totals, places):
+            for total, place in zip(totals, places):
+                results[0].store([place[c] for c in result], k.load(total, ()))
+        if columns is None:
+            letters = [c for c in summed if c != dot] + ([dot] if dot else [])
+
+            def dots(places):
+                totals = begin()
+                accumulate(totals, places, letters, "vector")
+                finish(totals, places)
+            with spread(block, spaces, work) as index:
+                tile(index, dots)
+            return
+        with spread_columns(block, spaces, extents[columns], lanes, work) as (index, start, count):
+            def vectors(places):
+                with block.loop(columns, count, "vector", lanes_for(extents[columns], lanes)) as i:
+                    at = block.let("column", k.add(start, i))
+                    totals, here = begin(), [{**p, columns: at} for p in places]
+                    accumulate(totals, here, summed)
+                    finish(totals, here)
+            tile(index, vectors)
 
     @classmethod
     def samples(cls):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Callable
 
-from ..core.dims import Dim, Symbol, symbol
+from ..core.dims import Dim, Symbol, product, symbol
 from ..core.errors import CompilerError
 from ..core.types import TensorType
 from ..graph.graph import Graph, Node, Value
@@ -205,6 +205,8 @@ class _Planner:
     def _emit_launch(self, op, body: Graph, operands, results, steps: list[Step], location, label: str) -> None:
         for place in (*operands, *results):
             self.touch(place)
+        if all(product(p.shape) == 0 for p in results):
+            return  # nothing to compute
         number, workspaces = self._kernel(op, body, operands, results)
         spaces = []
         for buffer in workspaces:
