@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 from math import gcd, inf
 from numbers import Integral
 from typing import Mapping, Union
@@ -180,7 +179,8 @@ def _make(terms: Mapping[Monomial, int]) -> Dim:
 
 def _with_parts_joined(terms: Mapping[Monomial, int]) -> dict[Monomial, int]:
     """Terms in which parts n // d of symbols n that d divides are added up: n//2 + n//4 is 3*(n//4), 2*(n//2) is n."""
-    wholes: dict[Monomial, Fraction] = {}
+    from fractions import Fraction
+    wholes: dict = {}
     for monomial, c in terms.items():
         atoms, share = [], Fraction(c)
         for atom in monomial:

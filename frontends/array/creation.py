@@ -11,13 +11,14 @@ import numpy as np
 
 from ...compiler.core.dims import Dim, DimExpr, ceil_div
 from ...compiler.core.dtypes import DType, as_dtype, float32, int64
+from ...compiler.core.errors import UnsupportedError
 from ...compiler.ops.constant import Iota
 from .elementwise import add, astype, divide, equal, greater_equal, multiply, subtract
 from .linear_algebra import ramp
 from .manipulation import reshape
 from .operands import (Array, as_array, as_operand, as_shape, broadcast, cast, dtype_of, result_dtype, shape_of,
                        weak_kind)
-from .tracer import Tracer, current_trace, emit_traced, shape_error
+from .tracer import Tracer, current_trace, emit_traced, shape_error, user_location
 
 
 def _here(array: Array) -> Array:
@@ -26,8 +27,16 @@ def _here(array: Array) -> Array:
     return array if trace is None or isinstance(array, Tracer) else Tracer(trace, trace.lift(array))
 
 
-def asarray(x, /, dtype=None, *, copy: bool | None = None) -> Array:
+def require_cpu(device) -> None:
+    """Arrays outside of compiled functions lie in the memory of the CPU: any other device is an UnsupportedError."""
+    if device not in (None, "cpu"):
+        raise UnsupportedError(f"there is no device {device!r} for arrays", location=user_location(),
+                               hint='arrays are made on "cpu"; lm.jit(device=) says where a function runs')
+
+
+def asarray(x, /, dtype=None, *, copy: bool | None = None, device=None) -> Array:
     """x as an array: Python floats become float32, integers int64, in nested lists too; arrays keep their dtype."""
+    require_cpu(device)
     array = as_array(x, None if dtype is None else as_dtype(dtype))
     return _here(array.copy() if copy and isinstance(array, np.ndarray) else array)
 
@@ -37,13 +46,15 @@ def array(x, /, dtype=None, *, copy: bool = True) -> Array:
     return asarray(x, dtype, copy=copy)
 
 
-def from_dlpack(x, /) -> Array:
-    """The array that `x` exports through DLPack, without a copy where that can be."""
-    return _here(np.from_dlpack(x))
+def from_dlpack(x, /, *, copy: bool | None = None, device=None) -> Array:
+    """The array that `x` exports through DLPack, without a copy where that can be and `copy` is not True."""
+    require_cpu(device)
+    return _here(np.array(np.from_dlpack(x), copy=bool(copy) or None))
 
 
-def full(shape, fill_value, dtype=None) -> Array:
+def full(shape, fill_value, dtype=None, *, device=None) -> Array:
     """An array of `shape` whose elements all are `fill_value`."""
+    require_cpu(device)
     shape = as_shape(shape)
     value = as_operand(fill_value, as_dtype(dtype) if dtype is not None else result_dtype(fill_value))
     if current_trace() is None and isinstance(value, np.ndarray) and not any(isinstance(d, DimExpr) for d in shape):
@@ -51,48 +62,50 @@ def full(shape, fill_value, dtype=None) -> Array:
     return broadcast(_here(value), shape)
 
 
-def zeros(shape, dtype=float32) -> Array:
+def zeros(shape, dtype=float32, *, device=None) -> Array:
     """An array of zeros."""
-    return full(shape, 0, float32 if dtype is None else dtype)
+    return full(shape, 0, float32 if dtype is None else dtype, device=device)
 
 
-def ones(shape, dtype=float32) -> Array:
+def ones(shape, dtype=float32, *, device=None) -> Array:
     """An array of ones."""
-    return full(shape, 1, float32 if dtype is None else dtype)
+    return full(shape, 1, float32 if dtype is None else dtype, device=device)
 
 
-def empty(shape, dtype=float32) -> Array:
+def empty(shape, dtype=float32, *, device=None) -> Array:
     """An array of zeros: lamina leaves nothing undefined."""
-    return zeros(shape, dtype)
+    return zeros(shape, dtype, device=device)
 
 
-def full_like(x, /, fill_value, dtype=None, *, shape=None) -> Array:
+def full_like(x, /, fill_value, dtype=None, *, shape=None, device=None) -> Array:
     """An array of x's shape and dtype whose elements all are `fill_value`."""
-    return full(shape_of(x) if shape is None else shape, fill_value, dtype_of(as_array(x)) if dtype is None else dtype)
+    return full(shape_of(x) if shape is None else shape, fill_value, dtype_of(as_array(x)) if dtype is None else dtype,
+                device=device)
 
 
-def zeros_like(x, /, dtype=None, *, shape=None) -> Array:
+def zeros_like(x, /, dtype=None, *, shape=None, device=None) -> Array:
     """Zeros of x's shape and dtype."""
-    return full_like(x, 0, dtype, shape=shape)
+    return full_like(x, 0, dtype, shape=shape, device=device)
 
 
-def ones_like(x, /, dtype=None, *, shape=None) -> Array:
+def ones_like(x, /, dtype=None, *, shape=None, device=None) -> Array:
     """Ones of x's shape and dtype."""
-    return full_like(x, 1, dtype, shape=shape)
+    return full_like(x, 1, dtype, shape=shape, device=device)
 
 
-def empty_like(x, /, dtype=None, *, shape=None) -> Array:
+def empty_like(x, /, dtype=None, *, shape=None, device=None) -> Array:
     """Zeros of x's shape and dtype: lamina leaves nothing undefined."""
-    return zeros_like(x, dtype, shape=shape)
+    return zeros_like(x, dtype, shape=shape, device=device)
 
 
 # ---- ramps -----------------------------------------------------------------------------------------------------------
-def arange(start, /, stop=None, step=1, *, dtype=None) -> Array:
+def arange(start, /, stop=None, step=1, *, dtype=None, device=None) -> Array:
     """start, start + step, ... before `stop` (0, 1, ... before the only argument): int64, or float32 where one is a
     float.
 
     `start` and `stop` may be symbolic dims.
     """
+    require_cpu(device)
     start, stop = (0, start) if stop is None else (start, stop)
     for bound in (start, stop, step):
         if isinstance(bound, Tracer):
@@ -119,8 +132,9 @@ def _counted(count: Dim, start: Dim, step: int, dtype: DType) -> Array:
     return cast(add(values, start) if isinstance(start, DimExpr) or start != 0 else values, dtype)
 
 
-def linspace(start, stop, /, num: int = 50, *, dtype=None, endpoint: bool = True) -> Array:
+def linspace(start, stop, /, num: int = 50, *, dtype=None, endpoint: bool = True, device=None) -> Array:
     """`num` numbers from `start` to `stop` (without it where not `endpoint`) at equal distances."""
+    require_cpu(device)
     dtype = as_dtype(dtype) if dtype is not None else result_dtype(start, stop, 1.0)
     if not isinstance(start, Tracer) and not isinstance(stop, Tracer):
         return _here(as_array(np.linspace(start, stop, num, endpoint=endpoint, dtype=np.float64), dtype))
@@ -138,8 +152,9 @@ def logspace(start: float, stop: float, /, num: int = 50, *, base: float = 10.0,
 
 
 # ---- matrices --------------------------------------------------------------------------------------------------------
-def eye(n_rows: Dim, n_cols: Dim | None = None, /, *, k: int = 0, dtype=float32) -> Array:
+def eye(n_rows: Dim, n_cols: Dim | None = None, /, *, k: int = 0, dtype=float32, device=None) -> Array:
     """Ones on the k-th diagonal of n_rows x n_cols, zeros elsewhere."""
+    require_cpu(device)
     return astype(equal(*_positions(n_rows, n_cols, k)), dtype)
 
 

@@ -443,9 +443,11 @@ def isclose(x, y, /, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = F
     return logical_or(close, logical_and(isnan(x), isnan(y))) if equal_nan else close
 
 
-def astype(x, dtype, /, *, copy: bool = True) -> Array:
+def astype(x, dtype, /, *, copy: bool = True, device=None) -> Array:
     """x with this dtype, by value: floats to integers truncate and saturate, NaN becomes 0. `copy=False` may return
     x."""
+    if device not in (None, "cpu"):
+        raise UnsupportedError(f"there is no device {device!r} for arrays", location=user_location(), hint='"cpu"')
     x = as_array(x)
     converted = cast(x, as_dtype(dtype))
     return converted.copy() if converted is x and copy and isinstance(x, np.ndarray) else converted

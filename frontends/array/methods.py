@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import elementwise as e
 from . import indexing, linear_algebra, manipulation, reduction, searching
+from .creation import require_cpu
 from .operands import Array
 from .tracer import Tracer
 
@@ -54,6 +55,12 @@ def transpose(self, *axes) -> Array:
     return manipulation.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None)
 
 
+def to_device(self, device: str, /, *, stream=None) -> Array:
+    """The array itself: traced arrays are where their function runs."""
+    require_cpu(device)
+    return self
+
+
 def _attach() -> None:
     for name, function in _BINARY.items():
         setattr(Tracer, f"__{name}__", _method(function))
@@ -65,6 +72,7 @@ def _attach() -> None:
     Tracer.__getitem__ = _method(indexing.getitem)
     Tracer.__round__ = _method(e.round)
     Tracer.reshape = reshape
+    Tracer.to_device = to_device
     Tracer.transpose = transpose
     Tracer.T = property(manipulation.transpose, doc="The array with its axes reversed.")
     Tracer.mT = property(linear_algebra.matrix_transpose, doc="The array with its last two axes exchanged.")

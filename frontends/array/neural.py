@@ -51,8 +51,8 @@ def relu6(x, /) -> Array:
 
 def leaky_relu(x, /, negative_slope: float = 0.01) -> Array:
     """x, times `negative_slope` (a number, or an array that broadcasts: PReLU) where it is negative."""
-    x = as_floating(x)
-    return where(greater_equal(x, 0), x, multiply(x, negative_slope))
+    x, dtype = widened(x)
+    return cast(where(greater_equal(x, 0), x, multiply(x, negative_slope)), dtype)
 
 
 def elu(x, /, alpha: float = 1.0) -> Array:
