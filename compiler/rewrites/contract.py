@@ -56,7 +56,7 @@ def contract_repeated(b: Builder, op, x, y):
             continue
         operands[i] = reshape(b, inner, tuple(d for d, _ in kept))
         terms[i] = "".join(terms[i][axis] for _, axis in kept)
-    if operands == [x, y] or any(d == 0 for d in extents.values()):
+    if operands == [x, y]:
         return None
     return _contract_with_rest(b, terms, operands, op.terms, extents)
 
@@ -104,6 +104,19 @@ def contract_nothing(b: Builder, op, x, y):
         order = tuple(sorted(range(len(letters)), key=lambda i: result.index(letters[i])))
         return broadcast(b, b.emit(Transpose(order), operand), shape, tuple(result.index(letters[i]) for i in order))
     return b.emit(Mul(), placed(x, left), placed(y, right))
+
+
+@rule(Contract)
+def sum_before_contract(b: Builder, op, x, y):
+    """contract(x, y) -> contract(sum(x), y), where a letter of x is neither y's nor the result's."""
+    if not op.summed_alone:
+        return None
+    terms, operands = list(op.terms), [x, y]
+    for i in range(2):
+        axes = tuple(axis for axis, c in enumerate(terms[i]) if c in op.summed_alone)
+        operands[i] = b.emit(Reduce("sum", axes), operands[i]) if axes else operands[i]
+        terms[i] = "".join(c for c in terms[i] if c not in op.summed_alone)
+    return b.emit(_spec(*terms), *operands)
 
 
 @rule(Reduce)

@@ -4,14 +4,15 @@
 printed as text with its arrays.
 """
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lamina as lm
+from lamina.compiler.core.errors import UnsupportedError
 from lamina.compiler.graph.graph import Graph
+from lamina.compiler.graph.interpret import interpret
 from lamina.compiler.graph.text import graph_constants, parse_graph, print_graph
 from lamina.compiler.passes.canonicalize import canonicalize
 
@@ -30,7 +31,6 @@ def differs(graph: Graph, arrays, run) -> str | None:
         nonlocal largest
         if array.dtype.kind == "f" and array.size:
             largest = max(largest, float(np.abs(array[np.isfinite(array)]).max(initial=0)))
-    from lamina.compiler.graph.interpret import interpret
     expected = interpret(graph, arrays, watch=watch)
     results = run(graph, arrays)
     for i, (want, got) in enumerate(zip(expected, results, strict=True)):
@@ -66,18 +66,18 @@ def canonicalized(graph: Graph, arrays):
 
 def compile_and_run(graph: Graph, arrays):
     """The results of the native program."""
-    import lamina
-    results = lamina.compile(graph)(*arrays)
-    return results if isinstance(results, tuple) else (results,)
+    return lm.compile(graph)(*arrays)
 
 
 ORACLES = {"text": through_text, "canonicalize": canonicalized, "native": compile_and_run}
 
 
 def complain(graph: Graph, arrays, run) -> str | None:
-    """What is wrong with a run: a difference, or the error that it raised."""
+    """What is wrong with a run: a difference, or the error that it raised. To refuse a model openly is not wrong."""
     try:
         return differs(graph, arrays, run)
+    except UnsupportedError:
+        return None
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
@@ -95,8 +95,6 @@ def check(graph: Graph, arrays, run, origin: str) -> None:
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 @pytest.mark.parametrize("oracle", ORACLES)
 def test_random_graphs(oracle, chunk, request):
-    if oracle == "native" and find_spec("lamina.frontends.compile") is None:
-        pytest.skip("lamina.compile is not there")
     for seed in range(chunk, request.config.getoption("--fuzz-graphs"), CHUNKS):
         graph, arrays = random_graph(seeded(seed))
         check(graph, arrays, ORACLES[oracle], f"seed {seed}")
