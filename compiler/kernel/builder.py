@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 
 from ..core.dims import Dim, DimExpr, FloorDiv
@@ -151,17 +152,26 @@ def fma(x: Expr, y: Expr, z: Expr) -> Expr:
 
 
 class BlockBuilder:
-    """Collects statements. `with block.loop("i", n) as i:` opens a loop; names are made unique within one kernel."""
+    """Collects statements. `with block.loop("i", n) as i:` opens a loop; names are made unique within one kernel.
 
-    def __init__(self):
+    `reserved` are the kernel's symbols: a variable of the same name would hide the extent.
+    """
+
+    def __init__(self, reserved: Iterable[str] = ()):
         self._blocks: list[list[Stmt]] = [[]]
+        self._taken = set(reserved)
         self._names: dict[str, int] = {}
         self.workspaces: list[Buffer] = []
 
     def fresh(self, name: str) -> str:
         count = self._names.get(name, 0)
+        found = name if count == 0 else f"{name}_{count}"
+        while found in self._taken:
+            count += 1
+            found = f"{name}_{count}"
         self._names[name] = count + 1
-        return name if count == 0 else f"{name}_{count}"
+        self._taken.add(found)
+        return found
 
     @property
     def statements(self) -> tuple[Stmt, ...]:

@@ -22,8 +22,8 @@ BLOCK = 4096  # elements of a one-dimensional nest in one block
 
 def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
     """The kernel of a group without reductions. `params` and `results` are the buffers of the body's, in order."""
-    block = BlockBuilder()
     symbols = group_symbols(body)
+    block = BlockBuilder(symbols)
     nests: dict[tuple, list[tuple[Value, Buffer]]] = {}
     for value, buffer in zip(body.results, results):
         nests.setdefault(value.shape, []).append((value, buffer))
@@ -90,7 +90,7 @@ class NestPlan:
 
 def plan_nest(body: Graph, params: list[Buffer], stores: list[tuple[Value, Buffer]], symbols, target: Target) -> NestPlan:
     shape = stores[0][0].shape
-    trial = BlockBuilder()
+    trial = BlockBuilder(symbols)
     elements = Elements(body, trial, dict(zip(body.params, params)))
     index = tuple(Var(f"axis{i}") for i in range(len(shape)))
     values = [elements.at(v, index) for v, _ in stores]

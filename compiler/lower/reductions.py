@@ -33,7 +33,7 @@ class ReductionNest:
     def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, block: BlockBuilder | None = None):
         self.body, self.params, self.results, self.target = body, params, results, target
         self.domain = find_domain(body)
-        self.block = block or BlockBuilder()
+        self.block = block or BlockBuilder(group_symbols(body))
         self.elements = Elements(body, self.block, {})
         for value, buffer in zip(body.params, params):
             self.elements.computed[value] = reader(buffer, buffer)

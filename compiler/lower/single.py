@@ -25,7 +25,7 @@ class Writer:
 
 def lower_single(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
     """The kernel of a group whose last node has a `lower` of its own; what comes before it is spliced into its reads."""
-    block = BlockBuilder()
+    block = BlockBuilder(group_symbols(body))
     elements = Elements(body, block, {})
     for value, buffer in zip(body.params, params):
         elements.computed[value] = reader(buffer, buffer)

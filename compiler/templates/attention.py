@@ -50,7 +50,7 @@ class _Attention:
         self.keys: Dim = self.scores.columns.extent
         self.own = {v: flatten(b) for v, b in self.buffers.items()}
         self.out = flatten(self.result)
-        self.block = BlockBuilder()
+        self.block = BlockBuilder(group_symbols(body))
         self.score_shape = scores.shape
         self.tile = choose_tile(self.queries, self.keys, self.dtype, target)
         self.is_dot = isinstance(self.queries, int) and self.queries <= FEW_QUERIES

@@ -40,7 +40,7 @@ class _Contraction:
         self.dtype = self.problem.node.results[0].dtype.compute
         self.own = {v: flatten(b) for v, b in by_value.items()}
         self.out = [flatten(b) for b in results]
-        self.block = BlockBuilder()
+        self.block = BlockBuilder(group_symbols(body))
         self.elements = Elements(body, self.block, {})
         for value, buffer in by_value.items():
             self.elements.computed[value] = reader(buffer, self.own[value])

@@ -32,7 +32,7 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
     buffers = dict(zip(body.params, params))
     own = {v: flatten(b) for v, b in buffers.items()}
     outs = [flatten(b) for b in results]
-    block = BlockBuilder()
+    block = BlockBuilder(group_symbols(body))
     elements = Elements(body, block, {})
     for value, buffer in buffers.items():
         elements.computed[value] = reader(buffer, own[value])
