@@ -31,6 +31,8 @@ def load_graph(arguments, console) -> Graph:
         return read_function(name, arguments.spec, dims)
     if name.endswith(".lam"):
         raise LaminaError(f"{name} is compiled: its graph is not in it", hint="give the model that it was built from")
+    if name != "-" and not Path(name).exists():
+        raise FormatError(f"{name}: there is no such file", hint="MODEL is a .onnx, .lam, .lamina or .txt file, or module.py:function")
     from ..symbols import with_dims
     if name.endswith(TEXTS):
         return with_dims(read_text(name), dims)
@@ -39,9 +41,7 @@ def load_graph(arguments, console) -> Graph:
         if data.lstrip()[:6] in (b"graph ", b'graph"') or data.startswith(b"#"):
             return with_dims(parse(data, "standard input", {}), dims)
         return load_onnx(data, dims, console)
-    if not Path(name).exists():
-        raise FormatError(f"{name}: there is no such file", hint="MODEL is a .onnx, .lam, .lamina or .txt file, or module.py:function")
-    if not name.endswith(".onnx") and Path(name).is_file():
+    if not name.endswith(".onnx"):
         console.detail(f"{name} is read as ONNX")
     return load_onnx(name, dims, console)
 

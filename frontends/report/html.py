@@ -18,6 +18,7 @@ from ...compiler.graph.tokens import Tokens
 from .levels import GRAPHS, STAGES, Levels
 
 LONGEST = 400  # characters of a line that are shown; a constant's elements can be thousands
+_ELEMENTS = re.compile(r"(\](?:\([^(),]*(?:,[^(),]*){0,3}))(?:,[^(),]*)+")  # f32[64](0.5, 1.0, 2.0, ...
 DRAWN = 4000  # lines up to which the blocks of a stage are open at first
 
 
@@ -39,22 +40,23 @@ def page(levels: Levels, title: str) -> str:
 
 
 def page_data(levels: Levels, title: str) -> dict:
-    """What the page draws: {"title", "facts", "stages": [{"name", "open", "blocks": [block]}], "values", "origins"}.
+    """What the page draws: {"title", "facts", "stages": [{"name", "open", "blocks": [block]}], "marks", "origins"}.
 
-    A block is {"title", "marks": [class], "lines": [[text, marks, spans]]}; spans are start, length and marks of a part of the text,
-    flattened; marks are numbers into "marks", the list of class names.
+    A block is {"title", "marks", "lines": [[text, marks, spans]], "folds"}; spans are start, length and marks of parts of the text,
+    flattened; marks are numbers into the list of class names. "origins" are the locations that the marks l0, l1 ... stand for.
     """
     builder = _Page(levels)
     stages = []
     for stage in STAGES:
         try:
-            blocks = builder.graph(stage) if stage in GRAPHS else builder.texts(stage)
+            shown = levels.graph(stage) if stage in GRAPHS else levels.sections(stage)
         except Exception as error:  # the page is for looking at failures, too
-            blocks = [{"title": f"{type(error).__name__}", "marks": [], "lines": [[line, [], []] for line in str(error).splitlines()]}]
+            blocks = [{"title": type(error).__name__, "marks": [], "lines": [[line, [], []] for line in str(error).splitlines()]}]
+        else:
+            blocks = [builder.graph(stage, shown)] if stage in GRAPHS else builder.texts(stage, shown)
         total = sum(len(b["lines"]) for b in blocks)
         stages.append({"name": stage, "open": total <= DRAWN, "blocks": blocks})
-    return {"title": title, "facts": builder.facts(), "stages": stages, "marks": list(builder.marks),
-            "origins": [text for text, _ in sorted(builder.origins.items(), key=lambda item: item[1])]}
+    return {"title": title, "facts": builder.facts(), "stages": stages, "marks": list(builder.marks), "origins": list(builder.origins)}
 
 
 class _Page:
@@ -81,10 +83,6 @@ class _Page:
         return self.marks[f"{kind}{number}"]
 
     # ---- graphs -------------------------------------------------------------------------------------------------------
-    def graph(self, stage: str) -> list[dict]:
-        """The one block of a graph. Its values are marked where they are made and wherever they are read."""
-        return [self.graph_block(stage, self.levels.graph(stage), self.kernels_by_location() if stage == "fused" else {})]
-
     def kernels_by_location(self) -> dict[tuple[str, str], list[int]]:
         """The numbers of the kernels that a group of this location and label became."""
         from ...compiler.plan.program import walk_launches
@@ -96,9 +94,10 @@ class _Page:
             return {}
         return found
 
-    def graph_block(self, title: str, graph: Graph, kernels: dict) -> dict:
-        """The lines of a graph's text with their marks; "folds" are (first, last) lines of the graphs inside."""
+    def graph(self, stage: str, graph: Graph) -> dict:
+        """The one block of a graph: its text with the marks of values and lines. "folds" are (first, last) lines of graphs inside."""
         text = str(graph)
+        kernels = self.kernels_by_location() if stage == "fused" else {}
         lines = text.rstrip("\n").split("\n")
         starts = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
         out = [[_cut(line), [], []] for line in lines]
@@ -108,7 +107,7 @@ class _Page:
         depth, row, pending = 0, 0, None
         tokens = Tokens(text).tokens
         for i, (kind, token, start, _) in enumerate(tokens):
-            while start >= starts[row + 1]:
+            while row + 1 < len(lines) and start >= starts[row + 1]:
                 row += 1
             if kind == "name" and token == "graph" and tokens[i + 2][1] == "(":
                 pending = (row, {})
@@ -128,13 +127,13 @@ class _Page:
                 if token not in scope:
                     scope[token] = self.definition(token, None if pending is not None else nodes, is_outer=not scopes)
                 column = start - starts[row]
-                if column + len(token) <= LONGEST:
+                if column + len(token) <= LONGEST - 120:
                     out[row][2] += [column, len(token), scope[token]]
         for line, shown in zip(lines, out):
             self.mark_line(line, shown[1], kernels)
         for first, last in zip(folds[::2], folds[1::2]):
             out[first][1] += [m for m in out[last][1] if m not in out[first][1]]
-        return {"title": title, "marks": [], "lines": out, "folds": folds}
+        return {"title": stage, "marks": [], "lines": out, "folds": folds}
 
     def definition(self, token: str, nodes, is_outer: bool) -> list[int]:
         """The marks of a value at its first mention: as a parameter (`nodes` is None), or as the next result of `nodes`."""
@@ -155,10 +154,9 @@ class _Page:
             marks.append(self.mark("k", kernel))
 
     # ---- text ---------------------------------------------------------------------------------------------------------
-    def texts(self, stage: str) -> list[dict]:
+    def texts(self, stage: str, sections: list[tuple[str, str]]) -> list[dict]:
         """A block for each kernel or module, marked with its kernel and the origins of what that computes."""
         levels = self.levels
-        sections = levels.sections(stage)
         origins = levels.fused_locations()
         names: dict[str, list[int]] = {}
         for number, kernel in enumerate(levels.program.kernels):
@@ -175,7 +173,7 @@ class _Page:
             lines = []
             for line in text.rstrip("\n").split("\n"):
                 spans: list = []
-                for match in spelled.finditer(line[:LONGEST]) if spelled else ():
+                for match in spelled.finditer(line[:LONGEST - 120]) if spelled else ():
                     spans += [match.start(), len(match.group()), [self.mark("k", n) for n in names[match.group()]]]
                 lines.append([_cut(line), [], spans])
             shown = ", ".join(levels.program.kernels[n].name for n in numbers) if stage in ("llvm", "asm") else title
@@ -184,8 +182,12 @@ class _Page:
 
 
 def _cut(line: str) -> str:
-    """The line as the page shows it: what is too long loses its middle, so that a location at its end stays."""
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]} … {line[-120:]}"
+    """The line as the page shows it: of a constant's elements the first ones, and of what is still too long the two ends.
+
+    Values stand before attributes, so their places in the line stay.
+    """
+    line = _ELEMENTS.sub(r"\1, …", line)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST - 120]} … {line[-117:]}"
 
 
 def _origin(line: str) -> str:

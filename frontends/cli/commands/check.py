@@ -73,7 +73,8 @@ def finish(artifact, arguments, console) -> int:
         from ..comparison import print_matches
         print_matches(matches, arguments.rtol, arguments.atol, console)
     if passed:
-        console.print(f"ok: {arguments.model} compiles to {manifest['cost']['kernels']} kernels in {manifest['cost']['launches']} launches"
+        cost = manifest["cost"]
+        console.print(f"ok: {arguments.model} compiles to {count(cost['kernels'], 'kernel')} in {count(cost['launches'], 'launch')}"
                       + (" and gives what was expected" if matches else ""))
     return OK if passed else FAILED
 
@@ -116,6 +117,11 @@ def find_problems(graph, arguments) -> tuple[Problem, ...]:
         except LaminaError:
             continue  # the compilation itself did not stumble over this one
     return tuple(found)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 launch, 2 launches."""
+    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("ch") else "s")
 
 
 def table(problems) -> str:
