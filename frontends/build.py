@@ -1,5 +1,4 @@
-"""How does a model leave as a file?  A shared or static library with a C header, an object, a program, or an
-artifact."""
+"""How does a model leave as a file?  A shared or static library with a C header, an object, a program, or an artifact."""
 
 from __future__ import annotations
 
@@ -18,19 +17,18 @@ from ..runtime.version import VERSION
 KINDS = {".so": "shared", ".a": "static", ".o": "object", ".lam": "artifact", ".h": "header", "": "executable"}
 
 
-def build(model, output: str | os.PathLike, *specs, name: str | None = None, dims: Mapping | None = None,
-          options: Options | None = None,
+def build(model, output: str | os.PathLike, *specs, name: str | None = None, dims: Mapping | None = None, options: Options | None = None,
           linker: str | None = None) -> Path:
     """Compile `model` and write it to `output`, whole or not at all; the suffix says what it becomes. Returns its path.
 
-    libm.so, libm.a, m.o   libraries, with the C header NAME.h beside them       m      a program that reads and writes
-    .npy files m.lam                  an artifact for `lamina.load`                         m.h    the header alone
+    libm.so, libm.a, m.o   libraries, with the C header NAME.h beside them       m      a program that reads and writes .npy files
+    m.lam                  an artifact for `lamina.load`                         m.h    the header alone
 
-    `model` is what `lamina.compile` takes (a function with `specs`, a Graph, an ONNX model), a saved .lam file, an
-    Artifact or an Executable. `name` is the prefix of the C functions (default: from `output`, without "lib"). `linker`
-    is "cc", "ld", "ziglang" or the path of one; the environment's LAMINA_LINKER, then the first that is there, where it
-    is None. Libraries take the CPU that `options.target` names: "x86-64-v3" for all x86 machines since 2013-2015.
-    UnsupportedError: there is no linker, or `name` can't be one. """
+    `model` is what `lamina.compile` takes (a function with `specs`, a Graph, an ONNX model), a saved .lam file, an Artifact or an
+    Executable. `name` is the prefix of the C functions (default: from `output`, without "lib"). `linker` is "cc", "ld", "ziglang" or the
+    path of one; the environment's LAMINA_LINKER, then the first that is there, where it is None. Libraries take the CPU that
+    `options.target` names: "x86-64-v3" for all x86 machines since 2013-2015. UnsupportedError: there is no linker, or `name` can't be one.
+    """
     output = Path(output)
     if output.suffix not in KINDS:
         raise LaminaError(f"{output.name}: what a file with the suffix {output.suffix!r} should be is not known",

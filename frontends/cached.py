@@ -1,9 +1,8 @@
-"""Which models need not be compiled again?  What this or another process compiled before, found by content in the disk
-cache.
+"""Which models need not be compiled again?  What this or another process compiled before, found by content in the disk cache.
 
-A file's key is its bytes, so a model that was compiled before is neither parsed nor imported: hashing it (about 1 GB/s
-for each core) is the reading of its weights. A graph's key is its text with the hashes of its constants, and with the
-user's lines, which messages name. """
+A file's key is its bytes, so a model that was compiled before is neither parsed nor imported: hashing it (about 1 GB/s for each core) is
+the reading of its weights. A graph's key is its text with the hashes of its constants.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +18,7 @@ from ..runtime.artifact import Artifact
 from ..runtime.cache import DiskCache, artifact_key, default_cache
 
 
-def compile_cached(model, *specs, dims: Mapping | None = None, options: Options = Options(),
-                   donate: tuple[int, ...] = (),
+def compile_cached(model, *specs, dims: Mapping | None = None, options: Options = Options(), donate: tuple[int, ...] = (),
                    cache: DiskCache | None | str = "default", progress=None) -> Artifact:
     """The artifact of what `lamina.compile` takes, from the cache where it is there. `cache=None` compiles anew."""
     found = default_cache() if cache == "default" else cache
@@ -32,35 +30,29 @@ def compile_cached(model, *specs, dims: Mapping | None = None, options: Options 
     return compile_graph_cached(as_graph(model, *specs, dims=dims), options, donate, found, progress)
 
 
-def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None,
-                         progress=None) -> Artifact:
+def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None, progress=None) -> Artifact:
     """The artifact of a graph."""
+    from ..compiler.driver import compile_graph
     if cache is None:
-        return _compile(graph, options, donate, None, progress)
-    from ..compiler.graph.text import print_graph
-    key = artifact_key("graph", print_graph(graph), *_choices(options, donate))
+        return compile_graph(graph, options=options, donate=donate, progress=progress)
+    from ..compiler.graph.hash import digest
+    key = artifact_key("graph", graph.name, digest(graph), *_choices(options, donate))
     artifact = cache.get_artifact(key)
     if artifact is None:
-        artifact = _compile(graph, options, donate, cache, progress)
+        artifact = compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress)
         cache.put_artifact(key, artifact)
     else:
-        artifact.texts = TextsOnDemand(lambda: _compile(graph, options, donate, cache))
+        artifact.texts = TextsOnDemand(lambda: compile_graph(graph, options=options, donate=donate, cache=cache))
     return artifact
 
 
-def _compile(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None,
-             progress=None) -> Artifact:
-    from ..compiler.driver import compile_graph  # late: what is in the cache needs no compiler
-    return compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress)
-
-
-def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tuple[int, ...], cache: DiskCache,
-                  progress) -> Artifact:
-    """The artifact of an ONNX file. The names of the files that hold its external data are an entry of their own, by
-    its content."""
+def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tuple[int, ...], cache: DiskCache, progress) -> Artifact:
+    """The artifact of an ONNX file. The names of the files that hold its external data are an entry of their own, by its content."""
+    from ..compiler.driver import compile_graph
     from ..runtime.digest import file_digest
+    from .onnx import load
     if not path.is_file():
-        _import_file(path, dims)  # raises what there is to say
+        load(path)  # raises what there is to say
     choices = (repr(sorted((dims or {}).items())), *_choices(options, donate))
     main = file_digest(path)
     names_key = artifact_key("external data", main)
@@ -70,12 +62,12 @@ def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tu
         if all(file.is_file() for file in files):
             artifact = cache.get_artifact(_file_key(main, files, choices), files)
             if artifact is not None:
-                artifact.texts = TextsOnDemand(lambda: _compile(_import_file(path, dims)[0], options, donate, cache))
+                artifact.texts = TextsOnDemand(lambda: compile_graph(load(path, dims=dims), options=options, donate=donate, cache=cache))
                 return artifact
     graph, files = _import_file(path, dims)
     before = [_state(file) for file in files]
     key = _file_key(file_digest(path), files, choices)
-    artifact = _compile(graph, options, donate, cache, progress)
+    artifact = compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress)
     if [_state(file) for file in files] == before and file_digest(path) == main:  # nobody wrote them meanwhile
         cache.put(names_key, json.dumps([os.path.relpath(file, path.parent.resolve()) for file in files[1:]]).encode())
         cache.put_artifact(key, artifact, files)
