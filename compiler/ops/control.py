@@ -122,7 +122,7 @@ class Call(Closed):
 
 @dataclass(frozen=True)
 class Fused(Closed):
-    """The results of `body`, which becomes one kernel. `kind` is its sort: "loop", "contraction", "attention" ..."""
+    """The results of `body`, which becomes one kernel. `kind` is its sort: "loops", "contraction", "attention" ..."""
 
     body: Graph
     kind: str
@@ -130,9 +130,9 @@ class Fused(Closed):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(_scaled_sum((5, 7)), "loop", "scaled_sum"),
+        return [Sample(cls(_scaled_sum((5, 7)), "loops", "scaled_sum"),
                        (draw("float32", 5, 7), draw("float32", 5, 7, seed=1))),
-                Sample(cls(_scaled_sum(()), "loop"), (draw("float32"), draw("float32", seed=1)))]
+                Sample(cls(_scaled_sum(()), "loops"), (draw("float32"), draw("float32", seed=1)))]
 
 
 # ---- branches and loops ----------------------------------------------------------------------------------------------

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 from ..graph.builder import inline, rebuild
 from ..graph.graph import Graph, walk
-from ..ops.control import Call
+from ..ops.control import Closed
 
 
 def inline_calls(graph: Graph) -> Graph:
-    """`graph` without Call ops, in sub-graphs too."""
-    if not any(isinstance(n.op, Call) for n in walk(graph)):
+    """`graph` without Call and Fused ops, in sub-graphs too: groups that came with the graph are formed anew."""
+    if not any(isinstance(n.op, Closed) for n in walk(graph)):
         return graph
 
     def transform(builder, node, operands):
-        if isinstance(node.op, Call):
+        if isinstance(node.op, Closed):
             return inline(builder, inline_calls(node.op.body), operands)
         changed = {}
         for name, value in vars(node.op).items():
