@@ -8,6 +8,7 @@ from ...kernel.builder import add, as_expr, mul
 from ...kernel.ir import Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
 from ...lower.math import EXPANDED, expand
 from .emitter import Emitter
+from .remainder import remainder
 from .values import Val, constant, memory_type, register_type, suffix, vector_type
 
 _INTEGER = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor"}
@@ -188,6 +189,8 @@ def binary(e: Emitter, op: str, x: Val, y: Val, positive_divisor: bool = False, 
     dtype = x.dtype
     if op in ("min", "max"):
         return _extremum(e, op, x, y, x_known, y_known)
+    if dtype.is_float and op in ("rem", "mod"):
+        return remainder(e, op, x, y)
     if dtype.is_float:
         return e.value(f"{_FLOAT[op]} {x.type} {x.text}, {y.text}", dtype, lanes, level)
     if op in _INTEGER:
