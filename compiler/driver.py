@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
-from typing import Callable
+from hashlib import blake2b
+from typing import Callable, Iterator
 
 from ..runtime.artifact import Artifact
 from .codegen.host import frame_layout, host_module
 from .codegen.module import kernel_module
-from .codegen.object import compile_assembly, compile_objects
+from .codegen.object import ObjectCompiler, compile_assembly
 from .codegen.support import EXPORTS, support_ir
 from .core.options import Options
 from .core.remarks import Remarks
 from .graph.graph import Graph
-from .kernel.text import structural_key
 from .manifest import make_manifest
 from .pipeline import run_pipeline
 from .plan.memory import plan_memory
@@ -43,8 +42,13 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
     placed = run_pipeline(graph, target, options, remarks, watch)
     program = place_graph(placed, target, donate)
     program = replace(program, plan=plan_memory(program, options.max_memory))
-    modules, entry = emit_program(program, target, profile=profile)
-    objects = compile_cached(modules, target, cache, tell)
+    modules: dict[str, str] = {}
+    with ObjectCompiler(target, cache, tell) as compiler:
+        for name, text in module_texts(program, target, profile):
+            modules[name] = text
+            compiler.add(name, text)
+        objects = compiler.finish()
+    entry = entry_of(modules["host"])
     texts = {"traced": graph, "canonical": stages["canonicalize-layout"], "fused": stages["fuse"],
              "kernels": lambda: "\n\n".join(map(str, program.kernels)), "program": lambda: str(program),
              "llvm": lambda: "\n\n".join(f"; ---- {n}\n{m}" for n, m in modules.items() if n != "support"),
@@ -53,42 +57,24 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
     return Artifact(make_manifest(program, target, entry, frame_layout(program), EXPORTS, modules), objects, list(program.constants), texts)
 
 
-def emit_program(program: Program, target: Target, entry: str | None = None, profile: bool = False) -> tuple[dict[str, str], str]:
-    """LLVM text by module name: a kernel each (named by its content), "host", and "support"; and the entry's prefix."""
-    modules: dict[str, str] = {}
-    names = []
+def module_texts(program: Program, target: Target, profile: bool = False) -> Iterator[tuple[str, str]]:
+    """(name, LLVM text) of each module: "support", the kernels, "host". Names that are exported come from the text's hash, so that
+    equal kernels of two models are one symbol."""
+    yield "support", support_ir(target.triple)
+    names: list[str] = []
+    known: set[str] = set()
     for kernel in program.kernels:
-        digest = hashlib.blake2b((structural_key(kernel) + target.name).encode(), digest_size=10).hexdigest()
-        name = f"lamina_k_{digest}"
+        text = kernel_module(kernel, target, "lamina_k")
+        name = f"lamina_k_{blake2b(text.encode(), digest_size=10).hexdigest()}"
         names.append(name)
-        if name not in modules:
-            modules[name] = kernel_module(kernel, target, name)
+        if name not in known:
+            known.add(name)
+            yield name, text.replace("@lamina_k", f"@{name}")
     host = host_module(program, target, "lamina_model", names, profile)
-    entry = entry or f"lamina_m_{hashlib.blake2b((host + target.name).encode(), digest_size=10).hexdigest()}"
-    modules["host"] = host.replace("@lamina_model_", f"@{entry}_")
-    modules["support"] = support_ir(target.triple)
-    return modules, entry
+    entry = f"lamina_m_{blake2b((host + target.name).encode(), digest_size=10).hexdigest()}"
+    yield "host", host.replace("@lamina_model_", f"@{entry}_")
 
 
-def compile_cached(modules: dict[str, str], target: Target, cache, tell) -> dict[str, bytes]:
-    """Object code by module name; what `cache` has is not compiled."""
-    import llvmlite
-    objects: dict[str, bytes] = {}
-    keys = {name: hashlib.blake2b(f"{llvmlite.__version__}|{target}|{text}".encode(), digest_size=16).hexdigest() for name, text in modules.items()}
-    if cache is not None:
-        for name, key in keys.items():
-            found = cache.get(key)
-            if found is not None:
-                objects[name] = found
-    missing = [n for n in modules if n not in objects]
-    done = 0
-
-    def one_more() -> None:
-        nonlocal done
-        done += 1
-        tell("codegen", done, len(missing))
-    for name, image in zip(missing, compile_objects([modules[n] for n in missing], target, one_more)):
-        objects[name] = image
-        if cache is not None:
-            cache.put(keys[name], image)
-    return {name: objects[name] for name in modules}
+def entry_of(host: str) -> str:
+    """The prefix of the entry points that a host module defines."""
+    return host[host.index("@lamina_m_") + 1:host.index("_arena(")]

@@ -71,7 +71,7 @@ def as_artifact(model, *specs, dims: Mapping | None = None, options: Options | N
 
 def link_artifact(artifact: Artifact, model: CModel, output: Path, kind: str, linker: str | None) -> None:
     """Write the objects of an artifact and those around it to a folder, and link them."""
-    from ..compiler.codegen.object import compile_objects
+    from ..compiler.codegen.object import ObjectCompiler
     from ..compiler.codegen.standalone import baseline, standalone_ir
     from ..compiler.codegen.support import Array, Interface, SymbolFacts, main_ir, start_ir
     from ..compiler.targets.find import find_target
@@ -85,7 +85,10 @@ def link_artifact(artifact: Artifact, model: CModel, output: Path, kind: str, li
         symbols = tuple(SymbolFacts(s.name, s.lower, s.upper, s.multiple) for s in model.symbols)
         arrays = [tuple(Array(a.name, a.dtype, a.shape) for a in group) for group in (model.inputs, model.outputs)]
         texts |= {"main": main_ir(Interface(model.name, *arrays, symbols), triple), "start": start_ir(triple)}
-    images = dict(zip(texts, compile_objects(list(texts.values()), baseline(target)))) | artifact.objects
+    with ObjectCompiler(baseline(target)) as compiler:
+        for module, text in texts.items():
+            compiler.add(module, text)
+        images = compiler.finish() | artifact.objects
     with tempfile.TemporaryDirectory(prefix="lamina-build-") as folder:
         paths = {}
         for stem, image in images.items():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from hashlib import blake2b
+from typing import Callable
 
 from ..core.errors import CompilerError
 from ..targets.target import Target
@@ -97,19 +99,46 @@ def compile_assembly(text: str, target: Target) -> str:
     return machine.emit_assembly(module)
 
 
-def compile_objects(texts: list[str], target: Target, progress=None) -> list[bytes]:
-    """Objects of several modules, on as many threads as this process may use."""
-    parallel = _initialize()
-    workers = min(len(texts), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+class ObjectCompiler:
+    """Compiles modules on as many threads as this process may use, while the caller still writes the text of the next ones.
 
-    def one(text: str) -> bytes:
-        result = compile_object(text, target)
-        if progress is not None:
-            progress()
-        return result
-    if workers <= 1 or not parallel:
-        return [one(t) for t in texts]
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))  # the longest first: no straggler at the end
-    with ThreadPoolExecutor(workers, thread_name_prefix="lamina-codegen") as pool:
-        done = dict(zip(order, pool.map(one, [texts[i] for i in order])))
-    return [done[i] for i in range(len(texts))]
+    `cache` keeps objects by content: `get(key) -> bytes | None`, `put(key, bytes)`. `progress(stage, done, total)` is told of each.
+    """
+
+    def __init__(self, target: Target, cache=None, progress: Callable[[str, int, int], None] | None = None):
+        self.target, self.cache, self.progress = target, cache, progress
+        self._parallel = _initialize()
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="lamina-codegen") if self._parallel and workers > 1 else None
+        self._objects: dict[str, bytes | Future] = {}
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "ObjectCompiler":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def add(self, name: str, text: str) -> None:
+        """Begin to compile the module `name`."""
+        self._objects[name] = self._compile(text) if self._pool is None else self._pool.submit(self._compile, text)
+
+    def _compile(self, text: str) -> bytes:
+        import llvmlite
+        key = blake2b(f"{llvmlite.__version__}|{self.target}|{text}".encode(), digest_size=16).hexdigest()
+        image = self.cache.get(key) if self.cache is not None else None
+        if image is None:
+            image = compile_object(text, self.target)
+            if self.cache is not None:
+                self.cache.put(key, image)
+        with self._lock:
+            self._done += 1
+            if self.progress is not None:
+                self.progress("codegen", self._done, len(self._objects))
+        return image
+
+    def finish(self) -> dict[str, bytes]:
+        """The object code of every module, in the order in which they were added."""
+        return {name: image.result() if isinstance(image, Future) else image for name, image in self._objects.items()}

@@ -92,9 +92,9 @@ class Levels:
     @cached_property
     def modules(self) -> dict[str, str]:
         """LLVM text by module: one for each distinct kernel, "host", "support"."""
-        from ...compiler.driver import emit_program
+        from ...compiler.driver import module_texts
         self._tell("llvm", 0, 0)
-        return emit_program(self.program, self.target)[0]
+        return dict(module_texts(self.program, self.target))
 
     @cached_property
     def assembly(self) -> dict[str, str]:
