@@ -1,7 +1,7 @@
 """Which models need not be compiled again?  What this or another process compiled before, found by content in the disk cache.
 
 A file's key is its bytes, so a model that was compiled before is neither parsed nor imported: hashing it (about 1 GB/s for each core) is
-the reading of its weights. A graph's key is its text with the hashes of its constants.
+the the reading of its weights. A graph's key is its text with the hashes of its constants, and with the user's lines, which messages name.
 """
 
 from __future__ import annotations
@@ -32,27 +32,29 @@ def compile_cached(model, *specs, dims: Mapping | None = None, options: Options 
 
 def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None, progress=None) -> Artifact:
     """The artifact of a graph."""
-    from ..compiler.driver import compile_graph
     if cache is None:
-        return compile_graph(graph, options=options, donate=donate, progress=progress)
-    from ..compiler.graph.hash import digest
-    key = artifact_key("graph", graph.name, digest(graph), *_choices(options, donate))
+        return _compile(graph, options, donate, None, progress)
+    from ..compiler.graph.text import print_graph
+    key = artifact_key("graph", print_graph(graph), *_choices(options, donate))
     artifact = cache.get_artifact(key)
     if artifact is None:
-        artifact = compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress)
+        artifact = _compile(graph, options, donate, cache, progress)
         cache.put_artifact(key, artifact)
     else:
-        artifact.texts = TextsOnDemand(lambda: compile_graph(graph, options=options, donate=donate, cache=cache))
+        artifact.texts = TextsOnDemand(lambda: _compile(graph, options, donate, cache))
     return artifact
+
+
+def _compile(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None, progress=None) -> Artifact:
+    from ..compiler.driver import compile_graph  # late: what is in the cache needs no compiler
+    return compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress)
 
 
 def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tuple[int, ...], cache: DiskCache, progress) -> Artifact:
     """The artifact of an ONNX file. The names of the files that hold its external data are an entry of their own, by its content."""
-    from ..compiler.driver import compile_graph
     from ..runtime.digest import file_digest
-    from .onnx import load
     if not path.is_file():
-        load(path)  # raises what there is to say
+        _import_file(path, dims)  # raises what there is to say
     choices = (repr(sorted((dims or {}).items())), *_choices(options, donate))
     main = file_digest(path)
     names_key = artifact_key("external data", main)
@@ -62,12 +64,12 @@ def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tu
         if all(file.is_file() for file in files):
             artifact = cache.get_artifact(_file_key(main, files, choices), files)
             if artifact is not None:
-                artifact.texts = TextsOnDemand(lambda: compile_graph(load(path, dims=dims), options=options, donate=donate, cache=cache))
+                artifact.texts = TextsOnDemand(lambda: _compile(_import_file(path, dims)[0], options, donate, cache))
                 return artifact
     graph, files = _import_file(path, dims)
     before = [_state(file) for file in files]
     key = _file_key(file_digest(path), files, choices)
-    artifact = compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress)
+    artifact = _compile(graph, options, donate, cache, progress)
     if [_state(file) for file in files] == before and file_digest(path) == main:  # nobody wrote them meanwhile
         cache.put(names_key, json.dumps([os.path.relpath(file, path.parent.resolve()) for file in files[1:]]).encode())
         cache.put_artifact(key, artifact, files)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 import warnings
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class DiskCache:
         self.folder = Path(folder)
         self.limit = limit
         self._is_writable = True
+        self._lock = threading.Lock()
         self._estimate: int | None = None  # bytes in the folder; None before the first look
         self._written = 0
 
@@ -173,7 +175,10 @@ class DiskCache:
             self._estimate += size
             self._written += size
         except (OSError, LaminaError) as error:
-            self._is_writable = False
+            with self._lock:
+                is_first, self._is_writable = self._is_writable, False
+            if not is_first:
+                return
             reason = getattr(error, "strerror", None) or error
             warnings.warn(f"the compile cache can't be written ({self.folder}: {reason}); what is compiled now will be compiled again by "
                           "the next process. Set LAMINA_CACHE_DIR to another folder, or LAMINA_CACHE=off", RuntimeWarning, stacklevel=4)

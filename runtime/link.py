@@ -90,7 +90,7 @@ def find_linkers(architecture: str, wanted: str | None = None) -> list[Linker]:
         path = shutil.which(name) if name != "ziglang" else None
         if path is not None:
             found.append(Linker(name, (path,), not any(Path(name).name.endswith(b) for b in _BARE)))
-    if wanted in (None, "ziglang") and importlib.util.find_spec("ziglang") is not None:
+    if wanted in (None, "ziglang") and has_ziglang():
         found.append(Linker("ziglang", (sys.executable, "-m", "ziglang"), False))
     if not found:
         looked = ", ".join(names if wanted else (*names, "the Python package ziglang"))
@@ -98,6 +98,11 @@ def find_linkers(architecture: str, wanted: str | None = None) -> list[Linker]:
                                hint='install one: "apt install gcc" (or binutils), or "pip install ziglang" (lamina[ziglang]); '
                                     "a static library (.a) and an artifact (.lam) need none")
     return found
+
+
+def has_ziglang() -> bool:
+    """Whether the Python package `ziglang` is there: LLVM's linker, and C libraries for every machine."""
+    return importlib.util.find_spec("ziglang") is not None
 
 
 def _command(linker: Linker, architecture: str, objects: list[Path], temporary: Path, name: str, kind: str, exports: Sequence[str], start,
