@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ...core.dtypes import DType, bool_, float32, int32, int64, uint16, uint32
+from ...core.dtypes import DType, bool_, int32, int64
 from ...core.errors import CompilerError
 from ...kernel.builder import add, as_expr, mul
 from ...kernel.ir import Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
 from ...lower.math import EXPANDED, expand
+from .conversions import cast
 from .emitter import Emitter
 from .remainder import remainder
 from .values import Val, constant, memory_type, register_type, suffix, vector_type
@@ -297,76 +298,6 @@ def _integer_power(e: Emitter, x: Val, y: Val) -> Val:
     is_minus = e.value(f"icmp eq {x.type} {x.text}, {minus.text}", bool_, lanes, x.level)
     below = select(e, is_one, one, select(e, is_minus, select(e, odd, minus, one), zero))
     return select(e, negative, below, result)
-
-
-# ---- casts ------------------------------------------------------------------------------------------------------------
-def cast(e: Emitter, x: Val, to: DType) -> Val:
-    """x as dtype `to` by value; float to integer truncates and saturates, NaN gives 0."""
-    source = x.dtype
-    if source == to:
-        return x
-    if source.name == "bfloat16":
-        wide = e.value(f"zext {x.type} {x.text} to {vector_type('i32', x.lanes)}", uint32, x.lanes, x.level)
-        moved = e.value(f"shl {wide.type} {wide.text}, {constant(16, uint32, x.lanes).text}", uint32, x.lanes, x.level)
-        value = e.value(f"bitcast {moved.type} {moved.text} to {vector_type('float', x.lanes)}", float32, x.lanes, x.level)
-        return cast(e, value, to)
-    if to.name == "bfloat16":
-        return _round_to_bfloat16(e, cast(e, x, float32))
-    goal = vector_type(register_type(to), x.lanes)
-    if to.is_bool:
-        zero = constant(0, source, x.lanes)
-        compare = "fcmp une" if source.is_float else "icmp ne"
-        return e.value(f"{compare} {x.type} {x.text}, {zero.text}", bool_, x.lanes, x.level)
-    if source.is_float and to.is_float:
-        if source.name == "float16" and to.name == "float64" or source.name == "float64" and to.name == "float16":
-            return cast(e, cast(e, x, float32), to) if source.name == "float16" else _double_to_half(e, x)
-        instruction = "fpext" if to.bits > source.bits else "fptrunc"
-        return e.value(f"{instruction} {x.type} {x.text} to {goal}", to, x.lanes, x.level)
-    if source.is_float:
-        name = f"llvm.fpto{'s' if to.is_signed else 'u'}i.sat.{suffix(to, x.lanes)}.{suffix(source, x.lanes)}"
-        return e.value(e.call(name, goal, f"{x.type} {x.text}"), to, x.lanes, x.level)
-    if to.is_float:
-        if to.name == "float16":
-            return cast(e, cast(e, x, float32), to)
-        return e.value(f"{'sitofp' if source.is_signed and not source.is_bool else 'uitofp'} {x.type} {x.text} to {goal}", to, x.lanes, x.level)
-    if to.bits == source.bits:
-        return Val(x.text, to, x.lanes, x.level)
-    if to.bits < source.bits:
-        return e.value(f"trunc {x.type} {x.text} to {goal}", to, x.lanes, x.level)
-    extend = "zext" if source.is_bool or not source.is_signed else "sext"
-    return e.value(f"{extend} {x.type} {x.text} to {goal}", to, x.lanes, x.level)
-
-
-def _double_to_half(e: Emitter, x: Val) -> Val:
-    """float64 to float16 through float32 rounded to odd (Boldo and Melquiond 2008): one rounding in effect."""
-    from ...core.dtypes import float16
-    single = e.value(f"fptrunc {x.type} {x.text} to {vector_type('float', x.lanes)}", float32, x.lanes, x.level)
-    back = e.value(f"fpext {single.type} {single.text} to {x.type}", x.dtype, x.lanes, x.level)
-    inexact = e.value(f"fcmp one {x.type} {back.text}, {x.text}", bool_, x.lanes, x.level)
-    bits = e.value(f"bitcast {single.type} {single.text} to {vector_type('i32', x.lanes)}", int32, x.lanes, x.level)
-    magnitude_x = e.value(e.call(f"llvm.fabs.{suffix(x.dtype, x.lanes)}", x.type, f"{x.type} {x.text}"), x.dtype, x.lanes, x.level)
-    magnitude = e.value(e.call(f"llvm.fabs.{suffix(x.dtype, x.lanes)}", x.type, f"{x.type} {back.text}"), x.dtype, x.lanes, x.level)
-    above = e.value(f"fcmp ogt {x.type} {magnitude.text}, {magnitude_x.text}", bool_, x.lanes, x.level)
-    one, zero = constant(1, int32, x.lanes), constant(0, int32, x.lanes)
-    toward_zero = binary(e, "sub", bits, select(e, above, one, zero))
-    odd = binary(e, "or", toward_zero, one)
-    chosen = select(e, inexact, odd, bits)
-    rounded = e.value(f"bitcast {chosen.type} {chosen.text} to {single.type}", float32, x.lanes, x.level)
-    return e.value(f"fptrunc {rounded.type} {rounded.text} to {vector_type('half', x.lanes)}", float16, x.lanes, x.level)
-
-
-def _round_to_bfloat16(e: Emitter, x: Val) -> Val:
-    """float32 to bfloat16 bits, to nearest even; NaN stays a quiet NaN."""
-    from ...core.dtypes import bfloat16
-    lanes = x.lanes
-    bits = e.value(f"bitcast {x.type} {x.text} to {vector_type('i32', lanes)}", uint32, lanes, x.level)
-    low = binary(e, "and", binary(e, "shr", bits, constant(16, uint32, lanes)), constant(1, uint32, lanes))
-    rounded = binary(e, "add", bits, binary(e, "add", low, constant(0x7FFF, uint32, lanes)))
-    nan = e.value(f"fcmp uno {x.type} {x.text}, {x.text}", bool_, lanes, x.level)
-    quiet = binary(e, "or", bits, constant(0x400000, uint32, lanes))
-    chosen = binary(e, "shr", select(e, nan, quiet, rounded), constant(16, uint32, lanes))
-    short = e.value(f"trunc {chosen.type} {chosen.text} to {vector_type('i16', lanes)}", uint16, lanes, chosen.level)
-    return Val(short.text, bfloat16, lanes, short.level)
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------------
