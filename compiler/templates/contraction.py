@@ -161,10 +161,17 @@ class _Contraction:
         return self.block.let("count", minimum(sub(as_expr(total), first), size))
 
     def _block_tiles(self, tiles: int) -> int:
-        """Tiles whose rows of A stay in half of the L2 cache while the panels pass by."""
+        """Tiles whose rows of A stay in half of the L2 cache while the panels pass by, all blocks about alike.
+
+        Rows of a convolution overlap: what counts is the input that they cover, not the length of their sums.
+        """
         p = self.problem
-        row_bytes = max(1, nominal(p.sum_count) * self.dtype.itemsize)
-        return max(1, min(tiles, self.target.l2_bytes // 2 // (row_bytes * self.tile.rows)))
+        covered = nominal(product(self.own[p.a].shape)) * self.own[p.a].dtype.itemsize
+        rows = max(1, nominal(p.row_count) * nominal(p.batch_count))
+        row_bytes = max(1, min(nominal(p.sum_count) * self.dtype.itemsize, -(-covered // rows)))
+        most = max(1, self.target.l2_bytes // 2 // (row_bytes * self.tile.rows))
+        blocks = -(-tiles // most)
+        return -(-tiles // blocks)
 
     def _one_tile(self, batch: list[Expr], number: Expr, panel: Expr) -> None:
         rows, block = self.rows, self.block
