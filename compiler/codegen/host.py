@@ -223,7 +223,7 @@ class _Host:
         return str(top if plan.is_symbolic else plan.arena_bytes)
 
     def _run_arrays(self) -> list[str]:
-        lines = [f"define i32 @{self.name}_run_arrays(ptr %frame, i64 %offset, i32 %cap) #0 {{", "entry:"]
+        lines = [f"define weak_odr i32 @{self.name}_run_arrays(ptr %frame, i64 %offset, i32 %cap) #0 {{", "entry:"]
         for i in range(self.layout["inputs"], self.layout["symbols"]):
             lines += [f"  %w{i} = getelementptr inbounds i64, ptr %frame, i64 {i}", f"  %o{i} = load ptr, ptr %w{i}, align 8",
                       f"  %d{i} = getelementptr inbounds i8, ptr %o{i}, i64 %offset", f"  %a{i} = load i64, ptr %d{i}, align 8",
