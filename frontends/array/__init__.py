@@ -5,6 +5,7 @@ computes at once and gives a NumPy array.
 """
 
 import math
+from types import ModuleType as _Module
 
 from ...compiler.core.dtypes import (bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8,
                                      uint16, uint32, uint64)
@@ -44,3 +45,4 @@ from .trigonometry import (acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan
 
 bool = bool_
 e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
+__all__ = [name for name, value in globals().items() if not name.startswith("_") and not isinstance(value, _Module)]

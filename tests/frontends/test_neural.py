@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import lamina as lm
-from lamina.frontends import array
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -273,9 +272,3 @@ def test_choices_of_resize_are_named(options, message):
 def test_what_does_not_fit_is_named(function, message):
     with pytest.raises(lm.ShapeError, match=message):
         function()
-
-
-def test_every_function_of_the_array_namespace_is_public():
-    missing = [name for name, value in vars(array).items()
-               if callable(value) and not name.startswith("_") and getattr(lm, name, None) is not value and name != "trace"]
-    assert not missing

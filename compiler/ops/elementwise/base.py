@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ...core.dtypes import ALL, FLOATS, INTEGERS, DType, bool_, float32, float64
@@ -13,12 +15,16 @@ NUMBERS = INTEGERS + FLOATS
 BITS = (bool_,) + INTEGERS
 
 
+@dataclass(frozen=True)
 class Elementwise(Op, abstract=True):
-    """An op on elements: `dtypes` it takes, `scalar` its Kernel expression, `numpy` its meaning."""
+    """An op on elements: `dtypes` it takes, `scalar` its Kernel expression, `numpy` its meaning.
+
+    Subclasses without fields are dataclasses by this one: decorating each would cost half of `import lamina`.
+    """
 
     is_pointwise = True
     arity = 1
-    dtypes: tuple[DType, ...] = ALL
+    dtypes = ALL
     numpy = None
 
     def infer(self, *types):

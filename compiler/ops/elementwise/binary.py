@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...core.dtypes import ALL, FLOATS, INTEGERS
@@ -22,7 +20,6 @@ class Binary(Elementwise, abstract=True):
         return k.binary(self.kernel_op, x, y)
 
 
-@dataclass(frozen=True)
 class Add(Binary):
     """x + y; for bool, or."""
     dtypes, kernel_op, numpy = ALL, "add", staticmethod(np.add)
@@ -31,13 +28,11 @@ class Add(Binary):
         return k.binary("or" if x.dtype.is_bool else "add", x, y)
 
 
-@dataclass(frozen=True)
 class Sub(Binary):
     """x - y; unsigned integers wrap."""
     kernel_op, numpy = "sub", staticmethod(np.subtract)
 
 
-@dataclass(frozen=True)
 class Mul(Binary):
     """x * y; for bool, and."""
     dtypes, kernel_op, numpy = ALL, "mul", staticmethod(np.multiply)
@@ -46,7 +41,6 @@ class Mul(Binary):
         return k.binary("and" if x.dtype.is_bool else "mul", x, y)
 
 
-@dataclass(frozen=True)
 class Div(Binary):
     """x / y of floats; integers truncate toward zero, and x / 0 is 0."""
     kernel_op = "div"
@@ -59,7 +53,6 @@ class Div(Binary):
         return np.where(y == 0, 0, quotient).astype(x.dtype)
 
 
-@dataclass(frozen=True)
 class FloorDiv(Binary):
     """floor(x / y); for integers x // 0 is 0."""
     kernel_op = "floordiv"
@@ -73,7 +66,6 @@ class FloorDiv(Binary):
         return k.unary("floor", k.binary("div", x, y)) if x.dtype.is_float else k.binary("floordiv", x, y)
 
 
-@dataclass(frozen=True)
 class Mod(Binary):
     """The remainder with the divisor's sign, as Python's %; for integers x % 0 is 0."""
     kernel_op = "mod"
@@ -84,7 +76,6 @@ class Mod(Binary):
         return np.where(y == 0, 0, x % np.where(y == 0, 1, y)).astype(x.dtype)
 
 
-@dataclass(frozen=True)
 class Rem(Binary):
     """The remainder with the dividend's sign, as C's fmod; for integers x rem 0 is 0."""
     kernel_op = "rem"
@@ -95,7 +86,6 @@ class Rem(Binary):
         return np.where(y == 0, 0, np.fmod(x, np.where(y == 0, 1, y))).astype(x.dtype)
 
 
-@dataclass(frozen=True)
 class Pow(Binary):
     """x to the power y; integers wrap, and take y >= 0 (a negative y gives 0, or 1 and -1 for those bases)."""
     kernel_op = "pow"
@@ -112,37 +102,31 @@ class Pow(Binary):
         return (0.1, 3.0)
 
 
-@dataclass(frozen=True)
 class Atan2(Binary):
     """The angle of the point (y, x), for operands (y, x)."""
     dtypes, kernel_op, numpy = FLOATS, "atan2", staticmethod(np.arctan2)
 
 
-@dataclass(frozen=True)
 class Max(Binary):
     """The larger one; NaN where either is NaN."""
     dtypes, kernel_op, numpy = ALL, "max", staticmethod(np.maximum)
 
 
-@dataclass(frozen=True)
 class Min(Binary):
     """The smaller one; NaN where either is NaN."""
     dtypes, kernel_op, numpy = ALL, "min", staticmethod(np.minimum)
 
 
-@dataclass(frozen=True)
 class And(Binary):
     """Logical and of bool, bitwise and of integers."""
     dtypes, kernel_op, numpy = BITS, "and", staticmethod(np.bitwise_and)
 
 
-@dataclass(frozen=True)
 class Or(Binary):
     """Logical or of bool, bitwise or of integers."""
     dtypes, kernel_op, numpy = BITS, "or", staticmethod(np.bitwise_or)
 
 
-@dataclass(frozen=True)
 class Xor(Binary):
     """Logical exclusive or of bool, bitwise of integers."""
     dtypes, kernel_op, numpy = BITS, "xor", staticmethod(np.bitwise_xor)
@@ -159,7 +143,6 @@ class Shift(Binary, abstract=True):
                                rng.integers(0, d.bits + 3, (3, 17)).astype(d.numpy))) for d in cls.dtypes]
 
 
-@dataclass(frozen=True)
 class Shl(Shift):
     """x * 2^y without the bits that leave on the left."""
     kernel_op = "shl"
@@ -169,7 +152,6 @@ class Shl(Shift):
         return np.where(y >= width, 0, np.left_shift(x, np.minimum(y, width - 1))).astype(x.dtype)
 
 
-@dataclass(frozen=True)
 class Shr(Shift):
     """Arithmetic for signed integers, logical for unsigned ones."""
     kernel_op = "shr"

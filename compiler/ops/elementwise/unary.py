@@ -21,19 +21,16 @@ class Unary(Elementwise, abstract=True):
         return k.unary(self.kernel_op, x)
 
 
-@dataclass(frozen=True)
 class Neg(Unary):
     """-x; unsigned integers wrap."""
     dtypes, kernel_op, numpy = NUMBERS, "neg", staticmethod(np.negative)
 
 
-@dataclass(frozen=True)
 class Abs(Unary):
     """|x|."""
     dtypes, kernel_op, numpy = NUMBERS, "abs", staticmethod(np.abs)
 
 
-@dataclass(frozen=True)
 class Sign(Elementwise):
     """-1, 0 or 1; NaN stays NaN."""
     dtypes, numpy = NUMBERS, staticmethod(np.sign)
@@ -44,37 +41,31 @@ class Sign(Elementwise):
         return k.select(k.compare("gt", x, zero), one, negative)
 
 
-@dataclass(frozen=True)
 class Floor(Unary):
     """The largest integer that is at most x."""
     kernel_op, numpy = "floor", staticmethod(np.floor)
 
 
-@dataclass(frozen=True)
 class Ceil(Unary):
     """The smallest integer that is at least x."""
     kernel_op, numpy = "ceil", staticmethod(np.ceil)
 
 
-@dataclass(frozen=True)
 class Trunc(Unary):
     """x without its fraction."""
     kernel_op, numpy = "trunc", staticmethod(np.trunc)
 
 
-@dataclass(frozen=True)
 class Round(Unary):
     """To the nearest integer, halves to even."""
     kernel_op, numpy = "round", staticmethod(np.rint)
 
 
-@dataclass(frozen=True)
 class Sqrt(Unary):
     """The square root; NaN below 0."""
     kernel_op, numpy = "sqrt", staticmethod(np.sqrt)
 
 
-@dataclass(frozen=True)
 class Rsqrt(Unary):
     """1 / sqrt(x)."""
     kernel_op = "rsqrt"
@@ -83,115 +74,96 @@ class Rsqrt(Unary):
         return (1.0 / np.sqrt(x.astype(np.float64))).astype(x.dtype)
 
 
-@dataclass(frozen=True)
 class Exp(Unary):
     """e to the power x."""
     kernel_op, numpy = "exp", staticmethod(np.exp)
 
 
-@dataclass(frozen=True)
 class Exp2(Unary):
     """2 to the power x."""
     kernel_op, numpy = "exp2", staticmethod(np.exp2)
 
 
-@dataclass(frozen=True)
 class Expm1(Unary):
     """exp(x) - 1, without the cancellation near 0."""
     kernel_op, numpy = "expm1", staticmethod(np.expm1)
 
 
-@dataclass(frozen=True)
 class Log(Unary):
     """The natural logarithm."""
     kernel_op, numpy = "log", staticmethod(np.log)
 
 
-@dataclass(frozen=True)
 class Log2(Unary):
     """The logarithm to base 2."""
     kernel_op, numpy = "log2", staticmethod(np.log2)
 
 
-@dataclass(frozen=True)
 class Log1p(Unary):
     """log(1 + x), without the cancellation near 0."""
     kernel_op, numpy = "log1p", staticmethod(np.log1p)
 
 
-@dataclass(frozen=True)
 class Sin(Unary):
     """The sine of x radians."""
     kernel_op, numpy = "sin", staticmethod(np.sin)
 
 
-@dataclass(frozen=True)
 class Cos(Unary):
     """The cosine of x radians."""
     kernel_op, numpy = "cos", staticmethod(np.cos)
 
 
-@dataclass(frozen=True)
 class Tan(Unary):
     """The tangent of x radians."""
     kernel_op, numpy = "tan", staticmethod(np.tan)
 
 
-@dataclass(frozen=True)
 class Asin(Unary):
     """The arcsine in radians, -pi/2 .. pi/2; NaN outside of -1 .. 1."""
     kernel_op, numpy = "asin", staticmethod(np.arcsin)
 
 
-@dataclass(frozen=True)
 class Acos(Unary):
     """The arccosine in radians, 0 .. pi; NaN outside of -1 .. 1."""
     kernel_op, numpy = "acos", staticmethod(np.arccos)
 
 
-@dataclass(frozen=True)
 class Atan(Unary):
     """The arctangent in radians, -pi/2 .. pi/2."""
     kernel_op, numpy = "atan", staticmethod(np.arctan)
 
 
-@dataclass(frozen=True)
 class Sinh(Unary):
     """The hyperbolic sine."""
     kernel_op, numpy = "sinh", staticmethod(np.sinh)
 
 
-@dataclass(frozen=True)
 class Cosh(Unary):
     """The hyperbolic cosine."""
     kernel_op, numpy = "cosh", staticmethod(np.cosh)
 
 
-@dataclass(frozen=True)
 class Asinh(Unary):
     """The inverse hyperbolic sine."""
     kernel_op, numpy = "asinh", staticmethod(np.arcsinh)
 
 
-@dataclass(frozen=True)
 class Acosh(Unary):
     """The inverse hyperbolic cosine; NaN below 1."""
     kernel_op, numpy = "acosh", staticmethod(np.arccosh)
 
 
-@dataclass(frozen=True)
 class Atanh(Unary):
     """The inverse hyperbolic tangent; NaN outside of -1 .. 1."""
     kernel_op, numpy = "atanh", staticmethod(np.arctanh)
 
 
-@dataclass(frozen=True)
 class Tanh(Unary):
     """The hyperbolic tangent."""
     kernel_op, numpy = "tanh", staticmethod(np.tanh)
 
 
-@dataclass(frozen=True)
 class Sigmoid(Unary):
     """1 / (1 + exp(-x))."""
     kernel_op = "sigmoid"
@@ -204,7 +176,6 @@ def _by_math(function):
     return np.vectorize(function, otypes=[np.float64])
 
 
-@dataclass(frozen=True)
 class Erf(Unary):
     """2/sqrt(pi) * integral of exp(-t^2) from 0 to x."""
     kernel_op = "erf"
@@ -214,7 +185,6 @@ class Erf(Unary):
         return _by_math(erf)(x.astype(np.float64)).astype(x.dtype) if x.size else x
 
 
-@dataclass(frozen=True)
 class Erfc(Unary):
     """1 - erf(x), without the cancellation."""
     kernel_op = "erfc"
@@ -224,13 +194,11 @@ class Erfc(Unary):
         return _by_math(erfc)(x.astype(np.float64)).astype(x.dtype) if x.size else x
 
 
-@dataclass(frozen=True)
 class Not(Unary):
     """Logical not of bool, bitwise not of integers."""
     dtypes, kernel_op, numpy = BITS, "not", staticmethod(np.invert)
 
 
-@dataclass(frozen=True)
 class IsNan(Elementwise):
     """Whether x is NaN."""
     dtypes, numpy = FLOATS, staticmethod(np.isnan)
