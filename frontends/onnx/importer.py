@@ -51,12 +51,14 @@ MISSING = _Missing()
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a node stands: the values in `scope`, the operator versions, the attributes of the function around it."""
+    """Where a node stands: the values in `scope`, the operator versions, the attributes of the function around it, and
+    the functions that are being written out."""
 
     scope: ChainMap
     opsets: Mapping[str, int]
     attributes: Mapping[str, Any]
     prefix: str = ""
+    calls: tuple[str, ...] = ()
 
 
 class Importer:
@@ -232,7 +234,10 @@ class Importer:
         defaults = {a.name: self._attribute(a, Frame(ChainMap(), {}, {})) for a in function.attribute_proto}
         scope = ChainMap(dict(zip(function.input, inputs + [None] * len(function.input))))
         opsets = {**frame.opsets, **{domain_name(o.domain): o.version for o in function.opset_import}}
-        inner = Frame(scope, opsets, {**defaults, **attributes}, name + "/")
+        if function.name in frame.calls:
+            raise FormatError(f"{self.model.source}: the function {function.name!r} calls itself")
+        calls = (*frame.calls, function.name) if function.name else frame.calls
+        inner = Frame(scope, opsets, {**defaults, **attributes}, name + "/", calls)
         for position, node in enumerate(function.node):
             self._node(node, inner, position)
         return [self._lookup(inner, o, f"function {function.name!r}") for o in function.output[:outputs]]

@@ -6,6 +6,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 
 from lamina.compiler import ops  # noqa: E402
+from lamina.compiler.core.errors import FormatError  # noqa: E402
 from lamina.compiler.graph.graph import walk  # noqa: E402
 from lamina.frontends.onnx import load  # noqa: E402
 
@@ -134,6 +135,15 @@ def test_functions_of_the_model_are_written_out():
                   domains=[("own", 1)])
     graph = compare(proto, floats(4))
     assert graph.nodes[0].location.name == "call/Mul_0"
+
+
+def test_a_function_that_calls_itself():
+    body = [onnx.helper.make_node("Endless", ["a"], ["b"], domain="own")]
+    function = onnx.helper.make_function("own", "Endless", ["a"], ["b"], body, [onnx.helper.make_opsetid("own", 1)])
+    proto = model([node("Endless", "x", "y", domain="own")], {"x": [4]}, ["y"], functions=[function],
+                  domains=[("own", 1)])
+    with pytest.raises(FormatError, match="'Endless' calls itself"):
+        load(proto)
 
 
 # ---- control flow ----------------------------------------------------------------------------------------------------
