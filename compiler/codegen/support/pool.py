@@ -7,10 +7,12 @@ The exported functions, in C:
     int32_t lamina_begin(int32_t cap);         // a model run begins: how many threads it may use, at least 1
     void    lamina_end(int32_t threads);       // it ends; `threads` is what lamina_begin returned
 
-One job runs at a time. Its chunks are claimed from one atomic word, @lamina.word = tickets:16 | chunks:24 | next:24.
-The caller publishes a job by storing a word with next = 1 (chunk 0 is the caller's own); everybody claims the chunk
-`next` by a compare-and-swap that adds 1. A worker's first claim of a job takes a ticket as well, so no more than
-`threads` - 1 workers take part. Three facts make this safe without a generation number:
+One job runs at a time. Its chunks are claimed from one atomic word, @lamina.word = tickets:16 | end:24 | next:24.
+The caller publishes a job by storing a word with next = 1 (chunk 0 is the caller's own). By a compare-and-swap the
+caller claims chunk `next`, adding 1 to it, and a worker chunk `end` - 1, taking 1 from it: so one core meets the low
+chunks and another the high ones run after run, and finds what they read (weights above all) in its own cache. A
+worker's first claim of a job takes a ticket as well, so no more than `threads` - 1 workers take part. Three facts make
+this safe without a generation number:
 
  1. A participant reads the job (body, args, base) only after a successful claim, and adds the chunks that it has run
     to @lamina.done when it can claim no more. The caller waits for that sum, so a job can't end, and the next can't
@@ -140,7 +142,7 @@ wake:
 
 work:
   call void %body(ptr %args, i64 %base)
-  %claimed = call i64 @lamina.help(ptr %body, ptr %args, i64 %base)
+  %claimed = call i64 @lamina.help(ptr %body, ptr %args, i64 %base, i1 false)
   %by.workers = sub i64 %rest, %claimed
   %before = load i64, ptr $expected, align 8
   %expected = add i64 %before, %by.workers
@@ -172,9 +174,11 @@ out:
 """
 
 _HELP = """
-; Run chunks of the current job until none is left to claim; return how many. For a participant of the job only.
-define internal i64 @lamina.help(ptr %body, ptr %args, i64 %base) nounwind {
+; Run chunks of the current job, from its front or its back, until none is left to claim; return how many. For a
+; participant of the job only.
+define internal i64 @lamina.help(ptr %body, ptr %args, i64 %base, i1 %back) nounwind {
 entry:
+  %step = select i1 %back, i64 -16777216, i64 1
   %first = load atomic i64, ptr @lamina.word monotonic, align 8
   br label %look
 
@@ -188,14 +192,16 @@ look:
   br i1 %left, label %claim, label %out
 
 claim:
-  %word.next = add i64 %word, 1
+  %word.next = add i64 %word, %step
   %swap = cmpxchg ptr @lamina.word, i64 %word, i64 %word.next monotonic monotonic
   %seen = extractvalue { i64, i1 } %swap, 0
   %claimed = extractvalue { i64, i1 } %swap, 1
   br i1 %claimed, label %run, label %look
 
 run:
-  %chunk = add i64 %base, %next
+  %last = sub i64 %chunks, 1
+  %mine = select i1 %back, i64 %last, i64 %next
+  %chunk = add i64 %base, %mine
   call void %body(ptr %args, i64 %chunk)
   %count.next = add i64 %count, 1
   %later = load atomic i64, ptr @lamina.word monotonic, align 8

@@ -96,8 +96,8 @@ look:
   %claimable = and i1 %left, %has.ticket
   br i1 %claimable, label %claim, label %pause
 
-claim:                                        ; one chunk more, one ticket less; acquire: the job is read below
-  %word.next = sub i64 %word, 281474976710655                     ; (1 << 48) - 1
+claim:                                        ; the last chunk, and a ticket; acquire: the job is read below
+  %word.next = sub i64 %word, 281474993487872                     ; (1 << 48) + (1 << 24)
   %swap = cmpxchg ptr @lamina.word, i64 %word, i64 %word.next acquire monotonic
   %claimed = extractvalue { i64, i1 } %swap, 1
   br i1 %claimed, label %join, label %look
@@ -115,9 +115,10 @@ work:
   %body = load ptr, ptr $body, align 8
   %args = load ptr, ptr $args, align 8
   %base = load i64, ptr $base, align 8
-  %chunk = add i64 %base, %next
+  %last = sub i64 %chunks, 1
+  %chunk = add i64 %base, %last
   call void %body(ptr %args, i64 %chunk)
-  %more = call i64 @lamina.help(ptr %body, ptr %args, i64 %base)
+  %more = call i64 @lamina.help(ptr %body, ptr %args, i64 %base, i1 true)
   br label %report
 
 report:
