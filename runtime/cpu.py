@@ -6,6 +6,8 @@ import itertools
 import threading
 from dataclasses import dataclass
 
+from .threads import add_pool
+
 _lock = threading.Lock()
 _numbers = itertools.count()
 _jit = None
@@ -42,6 +44,7 @@ def load_objects(objects: list[bytes], support: bytes, support_key: str, exports
             for name in support_exports:
                 builder.export_symbol(name)
             runtime = _support[support_key] = builder.link(jit, f"lamina_support_{next(_numbers)}")
+            add_pool({name: runtime[name] for name in support_exports})
         builder = llvm.JITLibraryBuilder().add_current_process()
         for name in support_exports:
             builder.import_symbol(name, runtime[name])

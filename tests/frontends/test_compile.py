@@ -57,6 +57,25 @@ def test_onnx_models_compile(tmp_path):
     assert lm.onnx.load(model).input_names == ("x",)
 
 
+def test_the_number_of_threads_is_one_limit_for_the_process(monkeypatch):
+    import ctypes
+
+    from lamina.runtime import cpu
+    exe = lm.compile(dense, X, W)
+    limit = ctypes.CFUNCTYPE(ctypes.c_int32)(cpu.support_function("lamina_max_threads"))
+    before = limit()
+    try:
+        for n in (1, 2):
+            lm.set_num_threads(n)
+            assert limit() == n
+            np.testing.assert_allclose(exe(X, W)[0], dense(X, W), rtol=1e-5)
+    finally:
+        lm.set_num_threads(before)
+    for wrong in (0, -1, 1.5, True):
+        with pytest.raises(lm.LaminaError, match="give a whole number from 1 on"):
+            lm.set_num_threads(wrong)
+
+
 @pytest.mark.parametrize("arguments, options, message", [
     (("model.pb",), {}, "'model.pb' is no model that lamina reads"),
     ((3,), {}, "int is no model that lamina knows"),
