@@ -120,8 +120,10 @@ def _reduce_32(a: Number) -> tuple[Number, Number, Number]:
     product = m * top + ((m * bottom) >> 32)  # in units of 2^-62 quarter turns, modulo 4
     n = ((product + (1 << 61)) >> 62).to(int32)
     high = ((product >> 30).to(int32) & ~0xFF).to(float32)  # the fraction's first 24 bits, signed
-    low = ((product >> 7).to(int32) & 0x7FFFFFFF).to(float32)
-    return n, *_multiply_by_half_pi(high * 2.0 ** -32, low * 2.0 ** -55)
+    middle = ((product >> 14).to(int32) & 0xFFFFFF).to(float32)
+    low = (product.to(int32) & 0x3FFF).to(float32)
+    fraction, rest = _normalized(high * 2.0 ** -32, middle * 2.0 ** -48)  # high may be -1 unit: the sum cancels, exactly
+    return n, *_multiply_by_half_pi(fraction, fma(low, 2.0 ** -62, rest))
 
 
 def _reduce_64(a: Number) -> tuple[Number, Number, Number]:
