@@ -18,6 +18,7 @@ from .passes.pack import pack_weights
 from .passes.sink_constants import sink_constants
 from .passes.split_transposed import split_transposed
 from .plan.materialize import materialize
+from .plan.order import order_for_memory
 from .targets.target import Target
 
 
@@ -41,7 +42,8 @@ STAGES = (
     Stage("padding", lambda g, t, o, r: separate_padding(g), "canonical", "after the rules that fold pads into convolutions, before groups form"),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
     Stage("pack", lambda g, t, o, r: pack_weights(g, t), "fused", "constant operands of contractions take their kernel's layout"),
-    Stage("materialize", lambda g, t, o, r: materialize(g), "placed", "results and joins get memory of their own; last, since it copies"),
+    Stage("materialize", lambda g, t, o, r: materialize(g), "placed", "results and joins get memory of their own; late, since it copies"),
+    Stage("order", lambda g, t, o, r: order_for_memory(g), "placed", "last: only now is it known what takes memory"),
 )
 
 
