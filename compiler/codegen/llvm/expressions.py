@@ -174,7 +174,7 @@ def _unary(e: Emitter, expr: Unary, lane_zero: bool) -> Val:
 
 
 def _binary(e: Emitter, expr: Binary, lane_zero: bool) -> Val:
-    if expr.dtype.is_float and expr.op in EXPANDED:
+    if expr.dtype.is_float and expr.op in EXPANDED and expr.op not in ("rem", "mod"):  # those have a loop of their own here
         return _expanded(e, expr.op, (expr.x, expr.y))
     if not lane_zero and (step := _affine(e, expr)) is not None:
         return _ramp(e, evaluate(e, expr, True), step)
