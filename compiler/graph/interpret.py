@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.dims import evaluate
 from ..core.errors import ShapeError
+from ..core.types import TensorType
 from .graph import Graph, Value
 
 
@@ -34,13 +35,19 @@ def interpret(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, 
 
 def bind_extents(graph: Graph, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
     """The extent of every symbol of `graph`, read from the shapes of its arguments; checks facts and fixed dims."""
+    return bind_dims(graph.input_names, [p.type for p in graph.params], shapes)
+
+
+def bind_dims(names: Sequence[str], types: Sequence[TensorType], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+    """The extent of every symbol of `types`, those of the inputs `names`, read from the shapes of arguments; checks facts and fixed
+    dims."""
     extents: dict[str, int] = {}
     owner: dict[str, str] = {}
     pending = []
-    for name, param, shape in zip(graph.input_names, graph.params, shapes):
-        if len(shape) != param.type.rank:
-            raise ShapeError(f"input {name!r} has rank {len(shape)}, {param.type} was expected")
-        for axis, (dim, extent) in enumerate(zip(param.shape, shape)):
+    for name, type, shape in zip(names, types, shapes):
+        if len(shape) != type.rank:
+            raise ShapeError(f"input {name!r} has rank {len(shape)}, {type} was expected")
+        for axis, (dim, extent) in enumerate(zip(type.shape, shape)):
             if not isinstance(dim, int) and len(dim.terms) == 1 and dim.terms[0][1] == 1 and len(dim.terms[0][0]) == 1 \
                     and hasattr(dim.terms[0][0][0], "name"):
                 symbol = dim.terms[0][0][0]

@@ -1,4 +1,4 @@
-"""How is graph text cut into tokens, and where in it is a mistake?"""
+"""How is the text of graphs and programs cut into tokens, and where in it is a mistake?"""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _LOCATION = re.compile(rf"# *(?:(?P<file>{_FILE}|{_STRING}):(?P<line>\d+)(?: in 
 class Tokens:
     """The tokens of `text` and a place among them. Each is (kind, text, start, end); the last has kind "end"."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, what: str = "graph text"):
         self.text = text
+        self.what = what
         self.at = 0
         self.tokens: list[tuple[str, str, int, int]] = []
         self._locations: dict[int, Location] = {}  # by the number of the token that the comment follows
@@ -71,7 +72,7 @@ class Tokens:
             shown, marker = shown[cut:cut + 160], " " * (column - 1 - cut) + "^"
         else:
             marker = " " * (column - 1) + "^"
-        raise FormatError(f"graph text, line {line}, column {column}: {problem}\n    {shown}\n    {marker}")
+        raise FormatError(f"{self.what}, line {line}, column {column}: {problem}\n    {shown}\n    {marker}")
 
     def peek(self) -> str:
         return self.tokens[self.at][1]

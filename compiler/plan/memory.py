@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Mapping
+
 from ..core.dims import evaluate, nominal, symbols_of, UNBOUNDED
 from ..core.errors import BudgetError
-from .program import Loop, MemoryPlan, Program, Slot, Storage, walk_launches
+from .program import MemoryPlan, Program, Slot, Storage, arena_storages
 
 ALIGNMENT = 64
-
-
-def arena_storages(program: Program) -> list[Storage]:
-    """The arena storages of a program, in order of first use."""
-    found: dict[int, Storage] = {}
-
-    def visit(place):
-        if place is not None and place.storage.kind == "arena":
-            found.setdefault(id(place.storage), place.storage)
-    for launch in walk_launches(program.steps):
-        for place in launch.places:
-            visit(place)
-
-    def conditions(steps):
-        for step in steps:
-            if isinstance(step, Loop):
-                visit(step.condition)
-                conditions(step.before)
-                conditions(step.steps)
-            elif hasattr(step, "branches"):
-                visit(step.index)
-                for branch in step.branches:
-                    conditions(branch)
-    conditions(program.steps)
-    return list(found.values())
 
 
 def plan_memory(program: Program, max_memory: int | None = None) -> MemoryPlan:
@@ -129,15 +106,26 @@ def _below(i: int, storages, offsets, sizes) -> tuple[int, ...]:
                  and offsets[j] + sizes[j] <= offsets[i])
 
 
-def bytes_at(plan: MemoryPlan, extents) -> int:
+def starts_at(plan: MemoryPlan, extents: Mapping[str, int]) -> dict[int, int]:
+    """The first byte of each slot at actual extents, by the id of its storage."""
+    return _layout(plan, extents)[0]
+
+
+def bytes_at(plan: MemoryPlan, extents: Mapping[str, int]) -> int:
     """The arena bytes at actual extents: what a run of a symbolic program takes."""
-    ends: dict[int, int] = {}
+    return _layout(plan, extents)[1]
+
+
+def _layout(plan: MemoryPlan, extents: Mapping[str, int]) -> tuple[dict[int, int], int]:
+    if not plan.is_symbolic:
+        return {id(slot.storage): slot.offset for slot in plan.slots}, plan.arena_bytes
     starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
     for i in sorted(range(len(plan.slots)), key=lambda i: plan.slots[i].offset):
-        slot = plan.slots[i]
-        starts[i] = max((ends[j] for j in slot.above), default=0) if plan.is_symbolic else slot.offset
-        ends[i] = starts[i] + _aligned(evaluate(slot.storage.size, extents))
-    return max(ends.values(), default=0)
+        storage = plan.slots[i].storage
+        starts[id(storage)] = max((ends[j] for j in plan.slots[i].above), default=0)
+        ends[i] = starts[id(storage)] + _aligned(evaluate(storage.size, extents))
+    return starts, max(ends.values(), default=0)
 
 
 def unbounded_symbols(program: Program) -> list[str]:

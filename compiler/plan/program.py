@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Union
+from typing import Iterable, Iterator, Union
 
 import numpy as np
 
@@ -42,12 +42,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Launch:
-    """Run kernel number `kernel` on `places`, in the order of its parameters."""
+    """Run kernel number `kernel` on `places`, in the order of its parameters. Live ranges count in `step`s, which grow in program
+    order."""
 
     kernel: int
     places: tuple[Place, ...]
     location: object = None
     label: str = ""
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ class Port:
     type: TensorType
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
-    """Kernels, constants, steps, and the memory plan: all that code generation needs."""
+    """Kernels, constants, steps, and the memory plan: all that code generation needs. Two programs are equal when their text is."""
 
     name: str
     kernels: tuple[Kernel, ...]
@@ -120,6 +122,19 @@ class Program:
         from .text import print_program
         return print_program(self)
 
+    def __eq__(self, other) -> bool:
+        from .text import print_program
+        return self is other or isinstance(other, Program) and print_program(self, kernels=True) == print_program(other, kernels=True)
+
+    def __hash__(self) -> int:
+        return hash((self.name, len(self.kernels), len(self.steps), self.inputs, self.outputs))
+
+    def verify(self) -> "Program":
+        """Check every rule of programs; VerifyError names the step and the storage that break one. Returns the program itself."""
+        from .verify import verify
+        verify(self)
+        return self
+
 
 def walk_launches(steps):
     """Every Launch in `steps`, nested ones included, in program order."""
@@ -132,3 +147,24 @@ def walk_launches(steps):
         else:
             for branch in step.branches:
                 yield from walk_launches(branch)
+
+
+def places_of(steps: Iterable[Step]) -> Iterator[Place]:
+    """Every place that `steps` name, nested ones included, in program order."""
+    for step in steps:
+        if isinstance(step, Launch):
+            yield from step.places
+        elif isinstance(step, Loop):
+            yield from places_of(step.before)
+            if step.condition is not None:
+                yield step.condition
+            yield from places_of(step.steps)
+        else:
+            yield step.index
+            for branch in step.branches:
+                yield from places_of(branch)
+
+
+def arena_storages(program: Program) -> list[Storage]:
+    """The arena storages of a program, in order of first use."""
+    return list({id(p.storage): p.storage for p in places_of(program.steps) if p.storage.kind == "arena"}.values())

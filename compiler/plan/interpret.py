@@ -1,0 +1,212 @@
+"""What does a program compute?  Run its steps over NumPy memory, each launch with the kernel interpreter: the oracle of the host code.
+
+The arena is one array of bytes with the planned offsets. Memory that a storage takes over is poisoned, and every byte remembers
+whether it was written since, so that a read of what nobody made is an error that names the step and the storage.
+"""
+
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+import numpy as np
+
+from ..core.dims import evaluate
+from ..core.errors import ShapeError, VerifyError
+from ..graph.interpret import bind_dims
+from ..kernel.interpret import run as run_kernel
+from ..kernel.ir import Buffer
+from .memory import bytes_at, starts_at
+from .program import Branch, Launch, Loop, Place, Program, Step, Storage, places_of
+
+POISON, FLOAT_POISON = 0xAA, 0xFF  # bytes; all ones are a NaN in every float format
+
+
+def run(program: Program, arrays: Sequence[np.ndarray], extents: Mapping[str, int] | None = None,
+        backwards: bool = False) -> tuple[np.ndarray, ...]:
+    """The results of `program` for `arrays`, one for each input; `extents` of the symbols are read from their shapes.
+
+    `backwards` runs parallel loops from their last iteration to the first. ShapeError for arrays that do not fit; VerifyError where a
+    step leaves its storage, or reads bytes that were not written, or where an output is not written whole.
+    """
+    arrays = [np.ascontiguousarray(a, dtype=p.type.dtype.numpy).reshape(np.shape(a)) for a, p in zip(arrays, program.inputs)]
+    if len(arrays) != len(program.inputs):
+        raise ShapeError(f"program {program.name!r} takes {len(program.inputs)} arrays, {len(arrays)} were given")
+    found = bind_dims([p.name for p in program.inputs], [p.type for p in program.inputs], [a.shape for a in arrays])
+    return _Run(program, arrays, {**(extents or {}), **found}, backwards).results()
+
+
+class _Memory:
+    """Bytes, and for each whether it was written."""
+
+    def __init__(self, size: int):
+        self.bytes = np.full(size, POISON, np.uint8)
+        self.written = np.zeros(size, bool)
+
+    @classmethod
+    def holding(cls, array: np.ndarray) -> "_Memory":
+        memory = cls(0)
+        memory.bytes = np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy()
+        memory.written = np.ones(memory.bytes.size, bool)
+        return memory
+
+
+class _Run:
+    def __init__(self, program: Program, arrays: Sequence[np.ndarray], extents: dict[str, int], backwards: bool):
+        self.program, self.extents, self.backwards = program, extents, backwards
+        self.arena = _Memory(bytes_at(program.plan, extents))
+        self.starts = starts_at(program.plan, extents)
+        self.memories = {"input": list(map(_Memory.holding, arrays)), "constant": list(map(_Memory.holding, program.constants)),
+                         "output": [_Memory(evaluate(p.type.nbytes, extents)) for p in program.outputs]}
+        self.alive: set[int] = set()  # arena storages, by id, whose memory is theirs since their first use
+
+    def results(self) -> tuple[np.ndarray, ...]:
+        self.steps(self.program.steps)
+        found = []
+        for port, memory in zip(self.program.outputs, self.memories["output"]):
+            if not memory.written.all():
+                raise VerifyError(f"program {self.program.name!r}: {int((~memory.written).sum())} of {memory.written.size} bytes of output "
+                                  f"{port.name!r} were never written")
+            found.append(memory.bytes.view(port.type.dtype.numpy).reshape(tuple(evaluate(d, self.extents) for d in port.type.shape)))
+        return tuple(found)
+
+    # -- steps
+    def steps(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Launch):
+                self.launch(step)
+            elif isinstance(step, Loop):
+                self.loop(step)
+            else:
+                self.branch(step)
+
+    def launch(self, launch: Launch) -> None:
+        kernel = self.program.kernels[launch.kernel]
+        params = list(zip(launch.places, kernel.params, strict=True))
+        outs = [p for p, b in params if b.role == "out"]
+        if outs and all(0 in self.shape(p) for p in outs):
+            return
+        for place, buffer in params:
+            self.claim(place.storage, place)
+            if buffer.role in ("in", "constant", "inout"):
+                self.require_written(place, launch)
+            elif buffer.role == "workspace":
+                self.forget(place, launch)
+        run_kernel(kernel, {b.name: self.array(p, b, launch) for p, b in params}, self.extents, self.backwards)
+        for place, buffer in params:
+            if buffer.role in ("out", "inout"):
+                self.view(place, launch, flags=True)[...] = True
+
+    def loop(self, loop: Loop) -> None:
+        name = loop.counter.name
+        trip = None if loop.trip is None else evaluate(loop.trip, self.extents)
+        outside = self.used_outside(loop)
+        inside = [id(p.storage) for p in places_of((loop,)) if id(p.storage) not in outside]
+        count = 0
+        while True:
+            self.alive.difference_update(inside)  # values of one iteration are gone in the next
+            self.extents[name] = count
+            self.steps(loop.before)
+            if trip is not None and count >= trip or loop.condition is not None and not self.scalar(loop.condition, f"the loop {name}"):
+                break
+            self.steps(loop.steps)
+            count += 1
+        self.extents[name + ".end"] = count
+
+    def used_outside(self, loop: Loop) -> set[int]:
+        """The storages, by id, that steps outside of `loop` use."""
+        def visit(steps) -> None:
+            for step in steps:
+                if step is loop:
+                    continue
+                if isinstance(step, Loop):
+                    visit(step.before)
+                    visit(step.steps)
+                    found.update([id(step.condition.storage)] if step.condition is not None else [])
+                elif isinstance(step, Branch):
+                    found.add(id(step.index.storage))
+                    for branch in step.branches:
+                        visit(branch)
+                else:
+                    found.update(id(p.storage) for p in step.places)
+        found: set[int] = set()
+        visit(self.program.steps)
+        return found
+
+    def branch(self, branch: Branch) -> None:
+        index = int(self.scalar(branch.index, "a branch"))
+        self.steps(branch.branches[min(max(index, 0), len(branch.branches) - 1)])
+
+    # -- memory
+    def claim(self, storage: Storage, place: Place) -> None:
+        """Poison the memory of an arena storage at its first use."""
+        if storage.kind != "arena" or id(storage) in self.alive:
+            return
+        self.alive.add(id(storage))
+        start = self.starts[id(storage)]
+        size = evaluate(storage.size, self.extents)
+        self.arena.bytes[start:start + size] = FLOAT_POISON if place.dtype.is_float else POISON
+        self.arena.written[start:start + size] = False
+
+    def require_written(self, place: Place, step) -> None:
+        flags = self.view(place, step, flags=True)
+        if not flags.all():
+            raise VerifyError(f"program {self.program.name!r}: {self.named(step)} reads {int((~flags).any(-1).sum())} elements of "
+                              f"{named_storage(place.storage)} that were not written",
+                              location=getattr(step, "location", None))
+
+    def forget(self, place: Place, step) -> None:
+        self.view(place, step, flags=False)[...] = FLOAT_POISON if place.dtype.is_float else POISON
+        self.view(place, step, flags=True)[...] = False
+
+    def array(self, place: Place, buffer: Buffer, step) -> np.ndarray:
+        """The place's memory as the kernel interpreter takes it: from its first element to the end of its storage."""
+        strides = [evaluate(s, self.extents) for s in place.strides]
+        if any(s < 0 and n > 1 for s, n in zip(strides, self.shape(place))) and buffer.role in ("in", "constant"):
+            return self.values(place, step)  # the interpreter counts upward alone: the elements in order
+        memory, start, end = self.extent(place.storage)
+        first = start + evaluate(place.offset, self.extents) * place.dtype.itemsize
+        rest = (end - first) // place.dtype.itemsize
+        return memory.bytes[first:first + rest * place.dtype.itemsize].view(place.dtype.numpy)
+
+    def values(self, place: Place, step) -> np.ndarray:
+        """A copy of the elements of a place, in its shape."""
+        return np.ascontiguousarray(self.view(place, step, flags=False)).view(place.dtype.numpy)[..., 0]
+
+    def view(self, place: Place, step, flags: bool) -> np.ndarray:
+        """The bytes of a place, or their flags: its shape and the bytes of an element."""
+        memory, start, end = self.extent(place.storage)
+        size, shape = place.dtype.itemsize, self.shape(place)
+        strides = [evaluate(s, self.extents) * size for s in place.strides]
+        first = start + evaluate(place.offset, self.extents) * size
+        low = first + sum(min(0, (n - 1) * s) for n, s in zip(shape, strides))
+        high = first + sum(max(0, (n - 1) * s) for n, s in zip(shape, strides)) + size
+        if 0 not in shape and (low < start or high > end):
+            raise VerifyError(f"program {self.program.name!r}: {self.named(step)} reaches the bytes {low - start}..{high - start} of "
+                              f"{named_storage(place.storage)}, which has {end - start}", location=getattr(step, "location", None))
+        data = memory.written if flags else memory.bytes
+        return np.lib.stride_tricks.as_strided(data[first:], (*shape, size), (*strides, 1))
+
+    def extent(self, storage: Storage) -> tuple[_Memory, int, int]:
+        """The memory that a storage lies in, and the bytes of it that are its own."""
+        if storage.kind == "arena":
+            start = self.starts[id(storage)]
+            return self.arena, start, start + evaluate(storage.size, self.extents)
+        memory = self.memories[storage.kind][storage.index]
+        return memory, 0, memory.bytes.size
+
+    def shape(self, place: Place) -> tuple[int, ...]:
+        return tuple(evaluate(d, self.extents) for d in place.shape)
+
+    def scalar(self, place: Place, what: str):
+        self.require_written(place, what)
+        return self.values(place, what).item()
+
+    def named(self, step) -> str:
+        if not isinstance(step, Launch):
+            return step
+        return f"step {step.step} ({self.program.kernels[step.kernel].name})"
+
+
+def named_storage(storage: Storage) -> str:
+    """A storage as messages name it."""
+    return f"{'the arena storage' if storage.kind == 'arena' else storage.kind} {storage.label!r}"
