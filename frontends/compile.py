@@ -10,7 +10,6 @@ from ..compiler.core.errors import LaminaError, UnsupportedError
 from ..compiler.core.options import Options
 from ..compiler.graph.graph import Graph
 from .symbols import Facts, with_dims
-from .trace import trace
 
 Model = Callable | Graph | str | os.PathLike | bytes
 DEVICES = ("cpu",)
@@ -34,6 +33,7 @@ def as_graph(model: Model, *specs, dims: Mapping[str, Facts] | None = None) -> G
         from .onnx import load as load_onnx
         return load_onnx(model, dims=dims)
     if callable(model):
+        from .trace import trace  # late: a file that is in the cache needs no array functions
         return trace(model, *specs, dims=dims)
     raise UnsupportedError(f"{type(model).__name__} is no model that lamina knows",
                            hint="give a function and its arguments' types, a Graph, or an ONNX model")
