@@ -201,8 +201,15 @@ def write_file(path: str | Path, data: str | bytes) -> None:
     """Write `data` under `path`, whole or not at all; in place where that is no plain file, such as /dev/null or a pipe."""
     path = Path(path)
     data = data.encode() if isinstance(data, str) else data
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-        return
-    with written_whole(path, durable=False) as file:
-        file.write(data)
+    if not path.parent.is_dir():
+        raise LaminaError(f"can't write {path}: there is no folder {path.parent}")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        with written_whole(path, durable=False) as file:
+            file.write(data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LaminaError(f"can't write {path}: {error.strerror or error}") from error

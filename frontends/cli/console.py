@@ -36,12 +36,8 @@ class Console:
     def write_bytes(self, data: bytes) -> None:
         """Binary data."""
         sys.stdout.flush()
-        stream = getattr(sys.stdout, "buffer", None)
-        if stream is None:
-            sys.stdout.write(data.decode("latin-1"))
-        else:
-            stream.write(data)
-            stream.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
     def result(self, command: str, data: dict) -> None:
         """The result of `command` as one JSON object; "schema" says by which rules it is to be read."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...compiler.core.errors import BudgetError, CompilerError, LaminaError, UnsupportedError, VerifyError
 from .console import Console
-from .parser import (BROKEN_PIPE, INTERNAL, INTERRUPTED, OK, OVER_BUDGET, UNSUPPORTED, USAGE, make_parser, with_defaults)
+from .parser import BROKEN_PIPE, INTERNAL, INTERRUPTED, OVER_BUDGET, UNSUPPORTED, USAGE, parse
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -18,8 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code (see `lamina --help`). Raises nothing."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        parser = make_parser()
-        arguments = with_defaults(parser.parse_args(argv))
+        parser, arguments = parse(argv)
     except SystemExit as end:
         return int(end.code or 0)
     console = Console(arguments.json, arguments.quiet, arguments.verbose)
@@ -98,6 +97,3 @@ def _broken_pipe() -> int:
     except (OSError, ValueError):
         pass
     return BROKEN_PIPE
-
-
-__all__ = ["main", "OK"]

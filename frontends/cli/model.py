@@ -100,7 +100,9 @@ def read_function(name: str, specs: list[str], dims: dict) -> Graph:
     function = getattr(found, "__wrapped__", found)
     try:
         return trace(function, *(read_spec(s) for s in specs), dims=dims or None).verify()
-    except LaminaError:
+    except LaminaError as error:
+        if error.location is not None and error.location.file in _callers():
+            error.location = _definition(function)  # the error has no line in the user's file: the caller's is this program's
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
@@ -108,6 +110,21 @@ def read_function(name: str, specs: list[str], dims: dict) -> Graph:
             raise
         raise LaminaError(f"{name} fails while it is traced: {type(error).__name__}: {error}", location=_location(frames, path),
                           hint="give its array arguments in order: --spec x=batch,128,f32" if isinstance(error, TypeError) else None) from error
+
+
+def _callers() -> set[str]:
+    """The files that are running this command."""
+    frame, files = sys._getframe(1), set()
+    while frame is not None:
+        files.add(frame.f_code.co_filename)
+        frame = frame.f_back
+    return files
+
+
+def _definition(function) -> Location | None:
+    """Where a function is defined."""
+    code = getattr(function, "__code__", None)
+    return Location(code.co_filename, code.co_firstlineno, code.co_name) if code is not None else None
 
 
 def import_object(path: str, name: str):

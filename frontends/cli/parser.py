@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from importlib import import_module
 
 COMMANDS = ("info", "check", "ir", "build", "run", "bench", "doctor", "ops", "cache", "demo", "completion")
@@ -56,19 +57,25 @@ def examples(lines: str) -> str:
 
 
 def add_general_options(parser: argparse.ArgumentParser) -> None:
-    """Options that stand before or behind the command. Those that are not typed are filled in by `with_defaults`."""
+    """Options that stand before or behind the command. Those that are not typed are filled in by `parse`."""
     group = parser.add_argument_group("general options")
     group.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="write the result as JSON to standard output")
     group.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress and no notes")
     group.add_argument("-v", "--verbose", action="count", default=argparse.SUPPRESS, help="say more; show tracebacks of errors")
 
 
-def with_defaults(arguments: argparse.Namespace) -> argparse.Namespace:
-    """The arguments with the general options that were not typed."""
+def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """The parser, and what was typed with the general options that were not. Raises SystemExit for help and mistakes."""
+    parser = make_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and hasattr(arguments, "files") and not any(word.startswith("-") and word != "-" for word in rest):
+        arguments.files += rest  # argparse takes a list of positionals from one place; here they may stand among the options
+    elif rest:
+        getattr(arguments, "command_parser", parser).error(f"unrecognized arguments: {' '.join(rest)}")
     for name, value in (("json", False), ("quiet", False), ("verbose", 0)):
         if not hasattr(arguments, name):
             setattr(arguments, name, value)
-    return arguments
+    return parser, arguments
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
