@@ -92,6 +92,18 @@ def contract_units(b: Builder, op, x, y):
 
 
 @rule(Contract)
+def contract_one(b: Builder, op, x, y):
+    """contract(x, y) -> contract(reshape(x), reshape(y)) without the summed letters of extent 1."""
+    extents = op.extents(x.type, y.type)
+    units = [c for c in op.summed if extents[c] == 1]
+    if not units:
+        return None
+    left, right = ("".join(c for c in letters if c not in units) for letters in op.terms[:2])
+    smaller = (reshape(b, o, tuple(extents[c] for c in letters)) for o, letters in ((x, left), (y, right)))
+    return b.emit(_spec(left, right, op.terms[2]), *smaller)
+
+
+@rule(Contract)
 def contract_nothing(b: Builder, op, x, y):
     """contract(x, y) -> x * y, with broadcasts, where no letter is summed."""
     left, right, result = op.terms

@@ -14,7 +14,7 @@ from ..ops.op import REGISTRY
 from ..ops.rearrange import Broadcast, Concat, Pad, Slice, Transpose
 from .constants import broadcast
 from .rule import rule
-from .views import reshape, source
+from .views import is_unit_reshape, reshape, source
 
 _ELEMENTWISE = tuple(cls for cls in REGISTRY.values() if issubclass(cls, Elementwise))
 
@@ -67,6 +67,20 @@ def compute_before_transpose(b: Builder, op, *operands):
     back = Transpose(inverse(permutation))
     moved = (source(o) if isinstance(o.op, Transpose) else b.emit(back, o) for o in operands)
     return b.emit(Transpose(permutation), b.emit(op, *moved))
+
+
+@rule(*_ELEMENTWISE)
+def compute_before_units(b: Builder, op, *operands):
+    """exp(reshape(x)) -> reshape(exp(x)), where axes of extent 1 are added or dropped; other operands are constants or repeated."""
+    shape = next((source(o).shape for o in operands if is_unit_reshape(o)), None)
+    if shape is None or not all(source(o).shape == shape if is_unit_reshape(o) else _is_free_to_reshape(o) for o in operands):
+        return None
+    moved = (source(o) if is_unit_reshape(o) else reshape(b, o, shape) for o in operands)
+    return reshape(b, b.emit(op, *moved), operands[0].shape)
+
+
+def _is_free_to_reshape(x: Value) -> bool:
+    return isinstance(x.op, (Broadcast, Constant))
 
 
 @rule(Concat)
