@@ -136,6 +136,8 @@ class _Fusion:
                     continue
                 if any(u not in members for u in self.graph.users[node.results[0]]) or any(self._reaches(o, group) for o in node.operands):
                     continue
+                if group.kind == "contraction" and group.nodes[0] in self.graph.users[node.results[0]]:
+                    continue  # it makes an operand of the product, which is read from memory
                 if group.kind == "reduction":
                     trial = Group("reduction", [*group.nodes, node], group.values | set(node.results))
                     try:
@@ -266,8 +268,8 @@ class _Fusion:
                     break
 
     # ---- the new graph --------------------------------------------------------------------------------------------------
-    def _body(self, group: Group) -> tuple[Graph, list[Value], list[Value]]:
-        """(the group as a graph of its own, its outer operands, its values that are needed outside)."""
+    def _body(self, group: Group) -> tuple[Graph, list[Value], list[list[Value]]]:
+        """(the group as a graph of its own, its outer operands, for each of its results the values outside that it stands for)."""
         members = set(group.nodes)
         nodes = sorted(group.nodes, key=self.position.__getitem__)
         builder = Builder("group", fold=False)
@@ -296,13 +298,9 @@ class _Fusion:
                   if r in self._graph_results or any(u not in members for u in self.graph.users.get(r, ()))]
         if not needed:
             needed = list(nodes[-1].results)
-        distinct: dict[Value, Value] = {}
+        distinct: dict[Value, list[Value]] = {}  # values that became one in the body are one result
         for r in needed:
-            distinct.setdefault(env[r], r)
-        # values that became one in the body are one result; the others take it over
-        self._same = getattr(self, "_same", {})
-        for r in needed:
-            self._same[r] = distinct[env[r]]
+            distinct.setdefault(env[r], []).append(r)
         return builder.finish(list(distinct)), outer, list(distinct.values())
 
     @property
@@ -359,10 +357,8 @@ class _Fusion:
         if len(unit.nodes) > 1:
             self.remarks.add("fuse", label, True, f"{len(unit.nodes)} operators in one {kind} kernel")
         results = builder.emit_all(Fused(body, kind, label), *(env[o] for o in outer))
-        env.update(zip(needed, results))
-        for value, first in self._same.items():
-            if first in env and value not in env:
-                env[value] = env[first]
+        for values, result in zip(needed, results):
+            env.update(dict.fromkeys(values, result))
 
     def _fuse_inside(self, op):
         from dataclasses import replace

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..core.dims import Dim, nominal, product
 from ..graph.graph import Graph
-from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
+from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
 from ..lower.loops import SLOW, flat_index, flatten, group_symbols, reader
@@ -20,6 +20,7 @@ from .problem import Axis, find_main, make_problem, spread
 from .tile import UNIT_FLOPS, UNITS, Tile, choose_tile, tile_rows
 
 REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones go through the stack
+FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
@@ -58,10 +59,49 @@ class _Contraction:
                                  if n.op.is_pointwise)
 
     def kernel(self, name: str) -> Kernel:
-        self._pack_at_run_time()
-        self._emit()
+        if self._is_dot():
+            self._dots()
+        else:
+            self._pack_at_run_time()
+            self._emit()
         spaces = (self.workspace,) if self.workspace is not None else ()
         return Kernel(name, (*self.own.values(), *self.out, *spaces), self.block.statements, tuple(group_symbols(self.body)))
+
+    # ---- few results for each sum --------------------------------------------------------------------------------------
+    def _is_dot(self) -> bool:
+        """Whether each result is best a dot product along both operands' rows: few rows, and columns that do not lie side by side."""
+        p = self.problem
+        few = isinstance(p.row_count, int) and p.row_count <= FEW_ROWS
+        along = bool(p.sums) and p.sums[-1].a == 1 and p.sums[-1].b == 1
+        return not p.packed and along and (few and p.columns.b != 1 or p.columns.extent == 1)
+
+    def _dots(self) -> None:
+        p, block, lanes = self.problem, self.block, self.tile.lanes
+        rows, columns = p.row_count, p.columns.extent
+        work = nominal(p.sum_count)
+        outer = (*p.batch, *p.rows)
+        total = p.batch_count * rows * columns
+        kind = "parallel" if nominal(total) * work > UNIT_FLOPS // 2 and total != 1 else "serial"
+        with block.loop("element", total, kind, max(1, (1 << 13) // work)) as element:
+            column = block.let("column", mod(element, as_expr(columns)))
+            position = [*zip(outer, self._decode(outer, block.let("outer", floordiv(element, as_expr(columns)))))]
+            a: Expr = as_expr(0)
+            b: Expr = mul(column, as_expr(p.columns.b))
+            for axis, at in position:
+                a, b = add(a, mul(at, as_expr(axis.a))), add(b, mul(at, as_expr(axis.b)))
+            acc = block.alloc("dot", self.dtype, (), "register")
+            block.store(acc, (), constant(0, self.dtype))
+
+            def nest(depth: int, a: Expr, b: Expr) -> None:
+                if depth == len(p.sums):
+                    left, right = (cast(self.dtype, load(self.own[v], (i,))) for v, i in ((p.a, a), (p.b, b)))
+                    block.accumulate(acc, (), "add", binary("mul", left, right))
+                    return
+                axis, inner = p.sums[depth], depth == len(p.sums) - 1
+                with block.loop("k", axis.extent, "vector" if inner else "serial", lanes if inner else 1, 4 if inner else 1) as k:
+                    nest(depth + 1, add(a, mul(k, as_expr(axis.a))), add(b, mul(k, as_expr(axis.b))))
+            nest(0, block.let("a", a), block.let("b", b))
+            self._store(position, column, load(acc, ()))
 
     # ---- operand B -----------------------------------------------------------------------------------------------------
     def _pack_at_run_time(self) -> None:
@@ -292,7 +332,7 @@ class _Contraction:
             for r in range(size):
                 def row() -> None:
                     position = self._row_position(batch, line, add(start, r))
-                    with block.loop("l", columns, "vector", lanes) as lane:
+                    with block.loop("l", columns, "vector" if columns > 1 else "unroll", lanes if columns > 1 else 1) as lane:
                         self.elements.enter()
                         self._store(position, add(first, lane), load(acc, (r, lane)))
                         self.elements.leave()
@@ -313,7 +353,8 @@ class _Contraction:
         with block.loop("r", count, "apart") as r:
             self.elements.enter()
             position = self._row_position(batch, line, add(start, r))
-            with block.loop("l", as_expr(columns) if valid is None else valid, "vector", lanes) as lane:
+            is_vector = columns > 1
+            with block.loop("l", as_expr(columns) if valid is None else valid, "vector" if is_vector else "serial", lanes if is_vector else 1) as lane:
                 self.elements.enter()
                 self._store(position, add(first, lane), load(tile, (r, lane)))
                 self.elements.leave()

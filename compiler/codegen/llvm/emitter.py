@@ -31,6 +31,7 @@ class VectorLoop:
     var: Var
     width: int
     mask: Val | None = None
+    is_single: bool = False  # whether the first lane alone is in use
 
 
 class Emitter:

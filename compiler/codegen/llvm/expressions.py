@@ -352,10 +352,7 @@ def load_level(e: Emitter, buffer: Buffer, level: int) -> int:
 def load(e: Emitter, expr: Load, lane_zero: bool) -> Val:
     buffer = expr.buffer
     if buffer.space == "register":
-        value = e.slots[id(buffer)][register_offset(e, buffer, expr.index)]
-        if lane_zero and value.lanes > 1:
-            return e.value(f"extractelement {value.type} {value.text}, i64 0", value.dtype, 1, value.level)
-        return value
+        return _register(e, buffer, expr, lane_zero)
     lanes = 1
     if e.vector is not None and not lane_zero and any(e.varies(i) for i in expr.index):
         lanes = e.vector.width
@@ -378,6 +375,16 @@ def load(e: Emitter, expr: Load, lane_zero: bool) -> Val:
             text = e.call(name, vector, f"ptr align {buffer.dtype.itemsize} {place.text}, {mask.type} {mask.text}, {vector} zeroinitializer")
         return _from_memory(e, e.value(text, buffer.dtype, lanes, level))
     return _gather(e, expr, step, lanes)
+
+
+def _register(e: Emitter, buffer: Buffer, expr: Load, lane_zero: bool) -> Val:
+    """What a register buffer holds at a constant place; one lane of a vector where a single element is asked for."""
+    slots, offset = e.slots[id(buffer)], register_offset(e, buffer, expr.index)
+    start = offset if offset in slots else max(s for s in slots if s < offset)
+    value = slots[start]
+    if value.lanes > 1 and (lane_zero or e.vector is None):
+        return e.value(f"extractelement {value.type} {value.text}, i64 {offset - start}", value.dtype, 1, value.level)
+    return value
 
 
 def _gather(e: Emitter, expr: Load, step: int | None, lanes: int) -> Val:
@@ -427,6 +434,8 @@ def to_memory(e: Emitter, value: Val) -> tuple[str, str]:
 def store(e: Emitter, buffer: Buffer, index: tuple[Expr, ...], value: Val, streaming: bool = False) -> None:
     """buffer[index] = value, in the current frame."""
     lanes = e.vector.width if e.vector is not None and any(e.varies(i) for i in index) else 1
+    if lanes == 1 and value.lanes > 1 and e.vector.is_single:
+        value = e.value(f"extractelement {value.type} {value.text}, i64 0", value.dtype, 1, value.level)
     if lanes == 1 and value.lanes > 1:
         raise CompilerError(f"lanes of one vector are stored to one place in {buffer.name!r}")
     value = splat(e, value, lanes)

@@ -215,9 +215,9 @@ def _apart(e: Emitter, s: For) -> None:
         inner.bind(Var(name, value.dtype), value)
     for i, buffer in enumerate(buffers):
         if buffer.space == "stack":
-            parameters.append(f"ptr %stack{i}")
+            parameters.append(f"ptr %outer{i}")
             arguments.append(f"ptr {e.pointers[id(buffer)].text}")
-            inner.pointers[id(buffer)] = Val(f"%stack{i}", int64, 1, 0)
+            inner.pointers[id(buffer)] = Val(f"%outer{i}", int64, 1, 0)
     name = e.outline(inner, ", ".join(parameters), lambda: _for(inner, replace(s, kind="serial")))
     e.line(f"  call void @{name}({', '.join(arguments)})")
 
@@ -385,6 +385,7 @@ def _instance(e: Emitter, s: For, base: Val, u: int, mask: Val | None) -> None:
     """One vector's worth of the body, at `base`."""
     outer, outer_instance = e.vector, e.vector_instance
     e.new_instance(base, mask)
+    is_single = mask is not None and mask.text == _constant_mask(1, s.width).text
     if mask is not None and not mask.text.startswith("%"):
         key = ("mask", mask.text)
         named = e.remembered(key)
@@ -392,7 +393,7 @@ def _instance(e: Emitter, s: For, base: Val, u: int, mask: Val | None) -> None:
             named = e.value(f"or {mask.type} {mask.text}, zeroinitializer", bool_, mask.lanes, e.level)
             e.remember(key, named, None)
         mask = named
-    e.vector, e.vector_instance = VectorLoop(s.var, s.width, mask), u
+    e.vector, e.vector_instance = VectorLoop(s.var, s.width, mask, is_single), u
     e.bind(s.var, base, varies=True)
     emit_block(e, s.body)
     e.vector, e.vector_instance = outer, outer_instance
