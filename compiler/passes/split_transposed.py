@@ -32,7 +32,7 @@ def split_transposed(graph: Graph) -> Graph:
             continue
         spatial = node.results[0].shape[1:-1]
         plain = all(s == 1 for s in (*node.op.strides, *node.op.dilation)) and all(isinstance(d, int) for d in node.operands[0].shape[1:-1])
-        if plain and all(o % d == 0 for o, d in zip(spatial, node.op.input_dilation)):
+        if plain and all(o % d == 0 and k >= d for o, d, k in zip(spatial, node.op.input_dilation, node.operands[1].shape)):
             chain = _channelwise_chain(graph, node)
             env[(chain or [node])[-1].results[0]] = _phases(builder, node, operands, chain, env)
             done.update(chain)
@@ -68,26 +68,19 @@ def _phases(builder: Builder, node: Node, operands, chain: list[Node], env: dict
     shape = node.results[0].shape
     counts = tuple(o // d for o, d in zip(shape[1:-1], op.input_dilation))
 
+    spans = [[_span(op, axis, phase, counts[axis], w.shape[axis]) for phase in range(op.input_dilation[axis])] for axis in range(rank)]
+    low = [max(0, *(-shift for _, _, shift in row)) for row in spans]
+    high = [max(0, *(shift + counts[i] + taps - 1 - x.shape[i + 1] for _, taps, shift in row)) for i, row in enumerate(spans)]
+    padded = builder.emit(Pad((0, *low, 0), (0, *high, 0), 0), x) if any((*low, *high)) else x
+
     def one(phase: tuple[int, ...]) -> Value:
-        starts, sizes, steps, padding = [], [], [], []
-        cut_start, cut_size = [0] * (rank + 2), list(x.shape)
-        for i, ph in enumerate(phase):
-            d, (low, _), extent = op.input_dilation[i], op.padding[i], w.shape[i]
-            first = (low - ph) % d
-            taps = max(0, -(-(extent - first) // d))
-            shift = (ph + first - low) // d
-            before = max(0, -shift)
-            last = counts[i] - 1 + shift + taps - 1
-            after = max(0, last - (x.shape[i + 1] - 1))
-            cut_start[i + 1] = max(0, shift)
-            cut_size[i + 1] = min(x.shape[i + 1], last + 1) - cut_start[i + 1]
-            starts.append(first)
-            sizes.append(taps)
-            steps.append(d)
-            padding.append((before, after))
-        weights = builder.emit(Slice((*starts, 0, 0), (*sizes, *w.shape[rank:]), (*steps, 1, 1)), w)
-        inner = builder.emit(Slice(tuple(cut_start), tuple(cut_size), (1,) * (rank + 2)), x) if tuple(cut_size) != x.shape else x
-        value = builder.emit(Conv(op.strides, tuple(padding), op.dilation, op.groups), inner, weights)
+        parts = [spans[axis][p] for axis, p in enumerate(phase)]
+        weights = builder.emit(Slice((*(first for first, _, _ in parts), 0, 0), (*(taps for _, taps, _ in parts), *w.shape[rank:]),
+                                     (*op.input_dilation, 1, 1)), w)
+        starts = (0, *(shift + low[i] for i, (_, _, shift) in enumerate(parts)), 0)
+        sizes = (x.shape[0], *(counts[i] + taps - 1 for i, (_, taps, _) in enumerate(parts)), x.shape[-1])
+        window = builder.emit(Slice(starts, sizes, (1,) * (rank + 2)), padded)
+        value = builder.emit(Conv(op.strides, ((0, 0),) * rank, op.dilation, op.groups), window, weights)
         current = node.results[0]
         for link in chain:
             parts = []
@@ -110,6 +103,13 @@ def _phases(builder: Builder, node: Node, operands, chain: list[Node], env: dict
         parts = [joined((*phase, p)) for p in range(op.input_dilation[axis])]
         return parts[0] if len(parts) == 1 else builder.emit(Concat(2 * axis + 2), *parts)
     return builder.emit(Reshape(shape), joined(()))
+
+
+def _span(op: Conv, axis: int, phase: int, count: int, extent: int) -> tuple[int, int, int]:
+    """(first tap, taps, where in the input the first one reads for the phase's first output) of one phase along one axis."""
+    d, low = op.input_dilation[axis], op.padding[axis][0]
+    first = (low - phase) % d
+    return first, max(0, -(-(extent - first) // d)), (phase + first - low) // d
 
 
 def _with_zeros(builder: Builder, node: Node, operands) -> Value:
