@@ -16,6 +16,7 @@ import pytest
 import lamina as lm
 from lamina.compiler.codegen import standalone
 from lamina.compiler.codegen.c_names import c_model
+from lamina.compiler.codegen.support.platforms import C_FUNCTIONS
 from lamina.compiler.core.options import Options
 from lamina.frontends.build import as_artifact, build
 from lamina.runtime import elf
@@ -237,6 +238,35 @@ def test_a_cpu_without_the_instructions_is_a_status(fixed, tmp_path, monkeypatch
     assert [library.other(pointer(a), pointer(a), pointer(y)) for _ in range(2)] == [0, 0] and y == 4
 
 
+def test_a_library_that_is_closed_while_its_workers_sleep(tmp_path):
+    if LD is None and CC is None:
+        pytest.skip("needs a linker")
+    path = build(lambda x: lm.exp(x), tmp_path / "libwide.so", lm.TensorSpec((1 << 18,), "float32", "x"))
+    script = f"""
+import _ctypes, ctypes, time
+memory = (ctypes.c_float * (1 << 18))(), (ctypes.c_float * (1 << 18))()
+for _ in range(3):
+    library = ctypes.CDLL({str(path)!r})
+    library.wide_set_threads(4)
+    assert library.wide(*memory) == 0 and memory[1][7] == 1.0
+    library.wide_release()
+    _ctypes.dlclose(library._handle)
+    time.sleep(0.05)
+print(open("/proc/self/status").read().split("Threads:")[1].split()[0])
+"""
+    assert int(run(sys.executable, "-S", "-c", script)) > 1, "the workers are still there, and so is their code"
+
+
+@pytest.mark.parametrize("target", ["x86-64-v2", "x86-64-v3", "aarch64"])
+def test_objects_need_the_c_library_alone(target):
+    def model(x):
+        return lm.tanh(x) + lm.exp(x) % lm.sqrt(x + 2), lm.sum(x), lm.round(x)
+    images = as_artifact(model, lm.TensorSpec((37,), "float16"), options=Options(target=target)).objects
+    symbols = [read_symbols(image) for image in images.values()]
+    undefined = {u for s in symbols for u in s.undefined} - {d for s in symbols for d in s.defined}
+    assert undefined and undefined <= C_FUNCTIONS | {"memset", "memcpy", "memmove"}
+
+
 # ---- several models in one process ------------------------------------------------------------------------------------------
 BOTH = """
 #include "one.h"
@@ -364,7 +394,7 @@ def test_a_linker_that_fails_is_quoted_and_leaves_nothing(symbolic, tmp_path):
 
 
 @needs_ld
-def test_a_linker_that_fails_gives_way_to_the_next(symbolic, tmp_path, only, monkeypatch):
+def test_a_linker_that_fails_gives_way_to_the_next(symbolic, tmp_path, only):
     only("ld")
     broken = tmp_path / "bin" / "cc"
     broken.write_text("#!/bin/false\n")
