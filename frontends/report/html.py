@@ -8,6 +8,7 @@ of all that the kernel computes, and its name (`k`) wherever it is spelled. Mark
 
 from __future__ import annotations
 
+import html
 import itertools
 import json
 import re
@@ -35,8 +36,9 @@ def page(levels: Levels, title: str) -> str:
     data = page_data(levels, title)
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # nothing in a model can end the script element
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    escaped = title.replace("&", "&amp;").replace("<", "&lt;")
-    return template.replace("TITLE", escaped, 1).replace("DATA", text, 1)
+    before, rest = template.split("{title}")
+    between, after = rest.split("{data}")
+    return "".join((before, html.escape(title), between, text, after))
 
 
 def page_data(levels: Levels, title: str) -> dict:
