@@ -48,7 +48,7 @@ def run(arguments, console) -> int:
 def folder():
     """Where the demo's model and images lie."""
     from importlib.resources import files
-    return files("lamina.frontends.cli") / "demo"
+    return files(__package__.rpartition(".")[0]) / "demo"
 
 
 def load():
