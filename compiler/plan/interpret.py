@@ -17,6 +17,7 @@ from ..kernel.interpret import run as run_kernel
 from ..kernel.ir import Buffer
 from .memory import bytes_at, starts_at
 from .program import Branch, Launch, Loop, Place, Program, Step, Storage, places_of
+from .verify import named
 
 POISON, FLOAT_POISON = 0xAA, 0xFF  # bytes; all ones are a NaN in every float format
 
@@ -151,7 +152,7 @@ class _Run:
         flags = self.view(place, step, flags=True)
         if not flags.all():
             raise VerifyError(f"program {self.program.name!r}: {self.named(step)} reads {int((~flags).any(-1).sum())} elements of "
-                              f"{named_storage(place.storage)} that were not written",
+                              f"{named(place.storage)} that were not written",
                               location=getattr(step, "location", None))
 
     def forget(self, place: Place, step) -> None:
@@ -182,7 +183,7 @@ class _Run:
         high = first + sum(max(0, (n - 1) * s) for n, s in zip(shape, strides)) + size
         if 0 not in shape and (low < start or high > end):
             raise VerifyError(f"program {self.program.name!r}: {self.named(step)} reaches the bytes {low - start}..{high - start} of "
-                              f"{named_storage(place.storage)}, which has {end - start}", location=getattr(step, "location", None))
+                              f"{named(place.storage)}, which has {end - start}", location=getattr(step, "location", None))
         data = memory.written if flags else memory.bytes
         return np.lib.stride_tricks.as_strided(data[first:], (*shape, size), (*strides, 1))
 
@@ -205,8 +206,3 @@ class _Run:
         if not isinstance(step, Launch):
             return step
         return f"step {step.step} ({self.program.kernels[step.kernel].name})"
-
-
-def named_storage(storage: Storage) -> str:
-    """A storage as messages name it."""
-    return f"{'the arena storage' if storage.kind == 'arena' else storage.kind} {storage.label!r}"
