@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
     from .frontends.array.convolution import avg_pool, conv, conv_transpose, global_avg_pool, global_max_pool, max_pool
     from .frontends.array.creation import (arange, array, asarray, empty, empty_like, eye, from_dlpack, full,
                                            full_like, identity, indices, linspace, logspace, meshgrid, one_hot, ones,
-                                           ones_like, tri, zeros, zeros_like)
+                                           ones_like, random_bits, tri, zeros, zeros_like)
     from .frontends.array.data_types import __array_namespace_info__, can_cast, finfo, iinfo, isdtype, result_type
     from .frontends.array.elementwise import (abs, absolute, add, astype, bitwise_and, bitwise_invert,
                                               bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift,

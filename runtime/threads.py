@@ -1,4 +1,4 @@
-"""How many threads may models use?  One limit for the process, for the models that are loaded and those that will be."""
+"""How many threads may models use?  One limit for the process, for models that are loaded and those that will be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _setters: list = []
 def set_num_threads(n: int) -> None:
     """Let every model of this process use `n` threads at most, from its next run on.
 
-    Before, LAMINA_NUM_THREADS says how many, else the CPUs that the process may use. `threads=` of a call can only lower it.
+    Before, LAMINA_NUM_THREADS says how many, else the CPUs that the process may use. `threads=` of a call can only
+    lower it.
     """
     global _limit
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:

@@ -12,7 +12,7 @@ from ...compiler.core.dtypes import (bfloat16, bool_, float16, float32, float64,
 from . import linalg, methods  # methods gives Tracer its operators and methods
 from .convolution import avg_pool, conv, conv_transpose, global_avg_pool, global_max_pool, max_pool
 from .creation import (arange, array, asarray, empty, empty_like, eye, from_dlpack, full, full_like, identity, indices,
-                       linspace, logspace, meshgrid, one_hot, ones, ones_like, tri, zeros, zeros_like)
+                       linspace, logspace, meshgrid, one_hot, ones, ones_like, random_bits, tri, zeros, zeros_like)
 from .control import cond, fori_loop, scan, switch, while_loop
 from .data_types import __array_namespace_info__, can_cast, finfo, iinfo, isdtype, result_type
 from .elementwise import (abs, absolute, add, astype, bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_not,

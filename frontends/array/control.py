@@ -284,7 +284,8 @@ def _steps(inputs: Sequence, structure: tree.Structure, length, name: str) -> Di
     if not extents:
         raise shape_error(f"{name} has neither xs nor a length", hint="give length=")
     if len(set(extents.values())) > 1:
-        raise shape_error(f"the numbers of steps of {name} differ: " + ", ".join(f"{k} has {v}" for k, v in extents.items()))
+        listed = ", ".join(f"{what} has {steps}" for what, steps in extents.items())
+        raise shape_error(f"the numbers of steps of {name} differ: {listed}")
     return next(iter(extents.values()))
 
 

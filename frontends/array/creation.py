@@ -10,15 +10,16 @@ from typing import Sequence
 import numpy as np
 
 from ...compiler.core.dims import Dim, DimExpr, ceil_div
-from ...compiler.core.dtypes import DType, as_dtype, float32, int64
+from ...compiler.core.dtypes import DType, as_dtype, float32, int64, uint32
 from ...compiler.core.errors import UnsupportedError
 from ...compiler.ops.constant import Iota
+from ...compiler.ops.random import RandomBits
 from .elementwise import add, astype, divide, equal, greater_equal, multiply, subtract
 from .linear_algebra import ramp
 from .manipulation import reshape
 from .operands import (Array, as_array, as_operand, as_shape, broadcast, cast, dtype_of, result_dtype, shape_of,
                        weak_kind)
-from .tracer import Tracer, current_trace, emit_traced, shape_error, user_location
+from .tracer import Tracer, current_trace, emit, emit_traced, shape_error, user_location
 
 
 def _here(array: Array) -> Array:
@@ -211,3 +212,9 @@ def one_hot(x, num_classes: Dim, /, *, dtype=float32, axis: int = -1) -> Array:
     return astype(equal(cast(spread, int64), ramp(shape, place, x)), dtype)
 
 
+def random_bits(key, shape, /) -> Array:
+    """Random uint32 of `shape` from a `key` of two uint32: a pure function of both, the same on every device.
+
+    Threefry-2x32 with 20 rounds (Salmon and others, "Parallel random numbers: as easy as 1, 2, 3", 2011).
+    """
+    return emit(RandomBits(as_shape(shape)), as_array(key, uint32))

@@ -57,7 +57,8 @@ def as_array(x, dtype: DType | None = None) -> Array:
     if isinstance(x, DimExpr):
         return cast(extent(x), dtype or int64)
     if type(x) in _KINDS:
-        return np.asarray(x, (dtype or _DEFAULTS[_KINDS[type(x)]]).numpy)
+        with np.errstate(over="ignore"):  # -1e9 as a float16 is -inf, which is what masks mean by it
+            return np.asarray(x, (dtype or _DEFAULTS[_KINDS[type(x)]]).numpy)
     if isinstance(x, (np.ndarray, np.generic)):
         array = np.asarray(x)
         _known_dtype(array)

@@ -338,6 +338,12 @@ class Tracer:
         raise trace_error(f"{self!r} can't be assigned to: traced arrays are never changed in place",
                           hint="write x = x.at[index].set(value)")
 
+    def __copy__(self) -> "Tracer":
+        return self
+
+    def __deepcopy__(self, memo) -> "Tracer":
+        return self
+
     def __reduce__(self):
         raise self._refusal("pickled", "return it from the traced function")
 

@@ -188,6 +188,15 @@ def test_grids_agree_with_numpy(agree):
     np.testing.assert_array_equal(lm.indices((2, 3)), np.indices((2, 3)))
 
 
+def test_random_bits_are_a_function_of_key_and_shape(agree):
+    key = np.array([1, 2], np.uint32)
+    bits = lm.random_bits(key, (3, 5))
+    agree(lambda key: lm.random_bits(key, (3, 5)), bits, key)
+    assert bits.dtype == np.uint32 and len(np.unique(bits)) == 15
+    np.testing.assert_array_equal(lm.random_bits(key, 15), bits.ravel())
+    assert (lm.random_bits([1, 3], (3, 5)) != bits).all()
+
+
 def test_symbolic_creation():
     def f(x):
         n = x.shape[0]
