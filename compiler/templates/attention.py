@@ -18,7 +18,7 @@ from ..ops.contract import Contract
 from ..passes.attention import region_graph
 from ..targets.target import Target
 from .microkernel import accumulate_tile
-from .problem import Axis, contract_problem, spread
+from .problem import Axis, contract_problem, decode, spread
 from .tile import choose_tile
 
 FEW_QUERIES = 3  # up to here a score is a dot product along the key's row; above, keys are packed into panels first
@@ -76,13 +76,6 @@ class _Attention:
         return Kernel(name, (*self.own.values(), self.out, *spaces), self.block.statements, tuple(group_symbols(self.body)))
 
     # ---- keys ----------------------------------------------------------------------------------------------------------
-    def _decode(self, axes: tuple[Axis, ...], flat: Expr) -> list[Expr]:
-        position: list[Expr] = []
-        for axis in reversed(axes[1:]):
-            position.insert(0, self.block.let("at", mod(flat, as_expr(axis.extent))))
-            flat = floordiv(flat, as_expr(axis.extent))
-        return [self.block.let("at", flat), *position] if axes else []
-
     def _pack_keys(self) -> None:
         """K^T in panels [batch][panel][depth][width]: the columns of the scores side by side."""
         p, block, width = self.scores, self.block, self.tile.width
@@ -90,7 +83,7 @@ class _Attention:
         self.workspace = Buffer("keys", self.dtype, (batch * self.panels * depth * width,), (1,), "workspace")
         source = self.own[p.b]
         with block.loop("pack", batch * self.panels, "parallel", max(1, (1 << 14) // (nominal(depth) * width))) as unit:
-            position = self._decode(p.batch, block.let("group", floordiv(unit, self.panels)))
+            position = decode(self.block, p.batch, block.let("group", floordiv(unit, self.panels)))
             base: Expr = as_expr(0)
             for axis, at in zip(p.batch, position):
                 base = add(base, mul(at, as_expr(axis.b)))
@@ -118,7 +111,7 @@ class _Attention:
         units = p.batch_count * tiles
         work = nominal(units) * size * nominal(self.keys) * (nominal(p.sum_count) + nominal(self.values.columns.extent))
         with block.loop("unit", units, "parallel" if work > 1 << 17 and units != 1 else "serial") as unit:
-            batch = self._decode(p.batch, block.let("batch", floordiv(unit, tiles)))
+            batch = decode(self.block, p.batch, block.let("batch", floordiv(unit, tiles)))
             number = block.let("tile", mod(unit, tiles))
             if static:
                 base, larger = divmod(self.queries, int(tiles))

@@ -16,7 +16,7 @@ from ..lower.loops import SLOW, flat_index, flatten, group_symbols, reader
 from ..targets.target import Target
 from .depthwise import is_depthwise, lower_depthwise
 from .microkernel import accumulate_tile
-from .problem import Axis, find_main, make_problem, spread
+from .problem import Axis, decode, find_main, make_problem, spread
 from .tile import UNIT_FLOPS, UNITS, Tile, choose_tile, tile_rows
 
 REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones go through the stack
@@ -84,7 +84,7 @@ class _Contraction:
         kind = "parallel" if nominal(total) * work > UNIT_FLOPS // 2 and total != 1 else "serial"
         with block.loop("element", total, kind, max(1, (1 << 13) // work)) as element:
             column = block.let("column", mod(element, as_expr(columns)))
-            position = [*zip(outer, self._decode(outer, block.let("outer", floordiv(element, as_expr(columns)))))]
+            position = [*zip(outer, decode(self.block, outer, block.let("outer", floordiv(element, as_expr(columns)))))]
             a: Expr = as_expr(0)
             b: Expr = mul(column, as_expr(p.columns.b))
             for axis, at in position:
@@ -120,7 +120,7 @@ class _Contraction:
         self.workspace = Buffer("panels", self.dtype, (batch * panels * p.sum_count * width,), (1,), "workspace")
         block, source = self.block, self.own[p.b]
         with block.loop("pack", batch * panels, "parallel", max(1, (1 << 14) // (nominal(p.sum_count) * width))) as unit:
-            position = self._decode(tuple(a for a in p.batch if a.b != 0), block.let("group", floordiv(unit, panels)))
+            position = decode(self.block, tuple(a for a in p.batch if a.b != 0), block.let("group", floordiv(unit, panels)))
             base: Expr = as_expr(0)
             for axis, at in zip((a for a in p.batch if a.b != 0), position):
                 base = add(base, mul(at, as_expr(axis.b)))
@@ -153,13 +153,6 @@ class _Contraction:
                 nest(depth + 1, here, add(mul(flat, as_expr(axes[depth].extent)), k))
         nest(0, as_expr(0), as_expr(0))
 
-    def _decode(self, axes: tuple[Axis, ...], flat: Expr) -> list[Expr]:
-        position: list[Expr] = []
-        for axis in reversed(axes[1:]):
-            position.insert(0, self.block.let("at", mod(flat, as_expr(axis.extent))))
-            flat = floordiv(flat, as_expr(axis.extent))
-        return [self.block.let("at", flat), *position] if axes else []
-
     # ---- the loops around the tile ----------------------------------------------------------------------------------------
     def _emit(self) -> None:
         p, block, rows, tile = self.problem, self.block, self.rows, self.tile
@@ -179,7 +172,7 @@ class _Contraction:
             group = block.let("group", mod(unit, as_expr(groups)))
             rest = floordiv(unit, as_expr(groups))
             row_block = block.let("rows", mod(rest, as_expr(row_blocks)))
-            position = self._decode(p.batch, block.let("batch", floordiv(rest, as_expr(row_blocks))))
+            position = decode(self.block, p.batch, block.let("batch", floordiv(rest, as_expr(row_blocks))))
             first_panel = block.let("first_panel", mul(group, group_panels))
             panel_count = self._part(first_panel, group_panels, panels, groups)
             first_tile = block.let("first_tile", mul(row_block, block_tiles))
@@ -216,7 +209,7 @@ class _Contraction:
     def _one_tile(self, batch: list[Expr], number: Expr, panel: Expr) -> None:
         rows, block = self.rows, self.block
         tiles = as_expr(rows.tiles)
-        line = self._decode(rows.lines, block.let("line", floordiv(number, tiles))) if rows.lines else []
+        line = decode(self.block, rows.lines, block.let("line", floordiv(number, tiles))) if rows.lines else []
         within = block.let("within", mod(number, tiles)) if rows.lines else number
         if rows.is_static:
             if not rows.larger:
@@ -319,7 +312,7 @@ class _Contraction:
             if left is not None and r:
                 row = block.let("row", minimum(row, sub(as_expr(rows.extent), 1)))
             offset = base
-            for axis, at in zip(rows.inner, self._decode(rows.inner, row)):
+            for axis, at in zip(rows.inner, decode(self.block, rows.inner, row)):
                 offset = add(offset, mul(at, as_expr(axis.a)))
             offsets.append((block.let("a", offset), as_expr(0)))
         return offsets
@@ -361,7 +354,7 @@ class _Contraction:
             self.elements.leave()
 
     def _row_position(self, batch, line, row: Expr) -> list[tuple[Axis, Expr]]:
-        inner = [self.block.let("row", row)] if len(self.rows.inner) == 1 else self._decode(self.rows.inner, self.block.let("row", row))
+        inner = [self.block.let("row", row)] if len(self.rows.inner) == 1 else decode(self.block, self.rows.inner, self.block.let("row", row))
         return [*zip(self.problem.batch, batch), *zip(self.rows.lines, line), *zip(self.rows.inner, inner)]
 
     def _store(self, position: list[tuple[Axis, Expr]], column: Expr, value: Expr) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..core.dims import Dim, product
 from ..graph.graph import Graph, Node, Value
-from ..kernel.builder import as_expr
+from ..kernel.builder import BlockBuilder, Expr, as_expr, floordiv, mod
 from ..kernel.ir import Buffer
 from ..ops.contract import Contract
 from ..ops.conv import Conv
@@ -53,6 +53,15 @@ class Problem:
     @property
     def batch_count(self) -> Dim:
         return product(x.extent for x in self.batch)
+
+
+def decode(block: BlockBuilder, axes: tuple[Axis, ...], flat: Expr) -> list[Expr]:
+    """The position on each of `axes` (outermost first) of a flat index over all of them."""
+    position: list[Expr] = []
+    for axis in reversed(axes[1:]):
+        position.insert(0, block.let("at", mod(flat, as_expr(axis.extent))))
+        flat = floordiv(flat, as_expr(axis.extent))
+    return [block.let("at", flat), *position] if axes else []
 
 
 def find_main(body: Graph) -> Node:
