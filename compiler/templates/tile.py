@@ -69,11 +69,16 @@ class Rows:
 
 def tile_rows(problem: Problem, tile: Tile) -> Rows:
     axes = problem.rows or (Axis(1),)
+    fixed = next(i for i in range(len(axes) + 1) if all(isinstance(a.extent, int) for a in axes[i:]))
     last = axes[-1].extent
     if len(axes) > 1 and isinstance(last, int) and -(-last // -(-last // tile.rows)) >= min(LEAST_LINE, tile.rows):
-        lines, inner, extent = axes[:-1], axes[-1:], last
+        split = len(axes) - 1
+    elif 0 < fixed < len(axes) and nominal(product(a.extent for a in axes[fixed:])) >= LEAST_LINE:
+        split = fixed  # a symbolic batch of fixed maps: each map is tiled alike
     else:
-        lines, inner, extent = (), axes, product(a.extent for a in axes)
+        split = 0
+    lines, inner = axes[:split], axes[split:]
+    extent = product(a.extent for a in inner)
     if not isinstance(extent, int):
         return Rows(lines, inner, extent, (extent + (tile.rows - 1)) // tile.rows, tile.rows, 0, False)
     tiles = -(-extent // tile.rows)
