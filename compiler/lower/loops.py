@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..core.dims import Dim, Symbol, nominal, product, symbols_of
+from ..core.dims import Dim, DimExpr, Symbol, nominal, product, symbols_of
 from ..graph.graph import Graph, Value
 from ..kernel.builder import BlockBuilder, add, as_expr, cast, minimum, mul, sub
 from ..kernel.ir import Buffer, Expr, Kernel, Load, Var
@@ -22,7 +22,7 @@ BLOCK = 4096  # elements of a one-dimensional nest in one block
 
 def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
     """The kernel of a group without reductions. `params` and `results` are the buffers of the body's, in order."""
-    symbols = group_symbols(body)
+    symbols = group_symbols(body, *params, *results)
     block = BlockBuilder(symbols)
     nests: dict[tuple, list[tuple[Value, Buffer]]] = {}
     for value, buffer in zip(body.results, results):
@@ -40,8 +40,13 @@ def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
                   tuple(s.name for s in symbols.values()))
 
 
-def group_symbols(body: Graph) -> dict[str, Symbol]:
+def group_symbols(body: Graph, *buffers: Buffer) -> dict[str, Symbol]:
+    """The symbols that a group's kernel may ask for: those of its values' shapes, of its ops, and of where its buffers lie."""
     dims = [d for v in (*body.params, *(r for n in body.nodes for r in n.results)) for d in v.shape]
+    dims += [d for b in buffers for d in (*b.shape, *b.strides)]
+    for node in body.nodes:
+        for value in node.op.attributes().values():
+            dims += [d for d in (value if isinstance(value, tuple) else (value,)) if isinstance(d, DimExpr)]
     return {s.name: s for s in symbols_of(*dims)}
 
 

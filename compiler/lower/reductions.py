@@ -24,7 +24,7 @@ def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], ta
     """The kernel of a group whose reductions share one domain."""
     nest = ReductionNest(body, params, results, target)
     nest.emit()
-    return Kernel(name, tuple(params) + tuple(results), nest.block.statements, tuple(group_symbols(body)))
+    return Kernel(name, tuple(params) + tuple(results), nest.block.statements, tuple(group_symbols(body, *params, *results)))
 
 
 class ReductionNest:
@@ -33,7 +33,7 @@ class ReductionNest:
     def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, block: BlockBuilder | None = None):
         self.body, self.params, self.results, self.target = body, params, results, target
         self.domain = find_domain(body)
-        self.block = block or BlockBuilder(group_symbols(body))
+        self.block = block or BlockBuilder(group_symbols(body, *params, *results))
         self.elements = Elements(body, self.block, {})
         for value, buffer in zip(body.params, params):
             self.elements.computed[value] = reader(buffer, buffer)

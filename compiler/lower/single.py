@@ -25,7 +25,8 @@ class Writer:
 
 def lower_single(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
     """The kernel of a group whose last node has a `lower` of its own; what comes before it is spliced into its reads."""
-    block = BlockBuilder(group_symbols(body))
+    symbols = group_symbols(body, *params, *results)
+    block = BlockBuilder(symbols)
     elements = Elements(body, block, {})
     for value, buffer in zip(body.params, params):
         elements.computed[value] = reader(buffer, buffer)
@@ -47,4 +48,4 @@ def lower_single(body: Graph, params: list[Buffer], results: list[Buffer], targe
     by_value = dict(zip(body.results, results))
     writers = [writer(by_value[r]) if r in by_value else None for r in node.results]
     node.op.lower(block, list(map(read, node.operands)), writers, [o.type for o in node.operands], target)
-    return Kernel(name, (*params, *results, *block.workspaces), block.statements, tuple(group_symbols(body)))
+    return Kernel(name, (*params, *results, *block.workspaces), block.statements, tuple(symbols))

@@ -50,7 +50,8 @@ class _Attention:
         self.keys: Dim = self.scores.columns.extent
         self.own = {v: flatten(b) for v, b in self.buffers.items()}
         self.out = flatten(self.result)
-        self.block = BlockBuilder(group_symbols(body))
+        self.symbols = group_symbols(body, *params, *results)
+        self.block = BlockBuilder(self.symbols)
         self.score_shape = scores.shape
         self.tile = choose_tile(self.queries, self.keys, self.dtype, target)
         self.is_dot = isinstance(self.queries, int) and self.queries <= FEW_QUERIES
@@ -73,7 +74,7 @@ class _Attention:
             self._pack_keys()
         self._emit()
         spaces = (self.workspace,) if self.workspace is not None else ()
-        return Kernel(name, (*self.own.values(), self.out, *spaces), self.block.statements, tuple(group_symbols(self.body)))
+        return Kernel(name, (*self.own.values(), self.out, *spaces), self.block.statements, tuple(self.symbols))
 
     # ---- keys ----------------------------------------------------------------------------------------------------------
     def _pack_keys(self) -> None:

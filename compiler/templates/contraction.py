@@ -41,7 +41,8 @@ class _Contraction:
         self.dtype = self.problem.node.results[0].dtype.compute
         self.own = {v: flatten(b) for v, b in by_value.items()}
         self.out = [flatten(b) for b in results]
-        self.block = BlockBuilder(group_symbols(body))
+        self.symbols = group_symbols(body, *params, *results)
+        self.block = BlockBuilder(self.symbols)
         self.elements = Elements(body, self.block, {})
         for value, buffer in by_value.items():
             self.elements.computed[value] = reader(buffer, self.own[value])
@@ -65,7 +66,7 @@ class _Contraction:
             self._pack_at_run_time()
             self._emit()
         spaces = (self.workspace,) if self.workspace is not None else ()
-        return Kernel(name, (*self.own.values(), *self.out, *spaces), self.block.statements, tuple(group_symbols(self.body)))
+        return Kernel(name, (*self.own.values(), *self.out, *spaces), self.block.statements, tuple(self.symbols))
 
     # ---- few results for each sum --------------------------------------------------------------------------------------
     def _is_dot(self) -> bool:

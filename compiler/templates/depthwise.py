@@ -32,7 +32,8 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
     buffers = dict(zip(body.params, params))
     own = {v: flatten(b) for v, b in buffers.items()}
     outs = [flatten(b) for b in results]
-    block = BlockBuilder(group_symbols(body))
+    symbols = group_symbols(body, *params, *results)
+    block = BlockBuilder(symbols)
     elements = Elements(body, block, {})
     for value, buffer in buffers.items():
         elements.computed[value] = reader(buffer, own[value])
@@ -112,7 +113,7 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
             rest = floordiv(rest, as_expr(extent))
         line.insert(0, block.let("at", rest))
         _groups_of_pixels(block, elements, last, pixels, lambda start, count: one_group(line, start, count))
-    return Kernel(name, (*own.values(), *outs), block.statements, tuple(group_symbols(body)))
+    return Kernel(name, (*own.values(), *outs), block.statements, tuple(symbols))
 
 
 def _groups_of_pixels(block: BlockBuilder, elements: Elements, extent: Dim, size: int, visit) -> None:
