@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Callable, Iterator
 
 from ..runtime.artifact import Artifact
+from .check import Checker, Load
 from .codegen.host import frame_layout, host_module
 from .codegen.module import kernel_module
 from .codegen.object import ObjectCompiler, compile_assembly
@@ -15,6 +16,7 @@ from .core.options import Options
 from .core.remarks import Remarks
 from .graph.graph import Graph
 from .manifest import make_manifest
+from .observer import Dump, Observer, Observers, Writer
 from .pipeline import run_pipeline
 from .plan.memory import plan_memory
 from .plan.place import place_graph
@@ -23,37 +25,52 @@ from .targets.find import find_target
 from .targets.target import Target
 
 
-
 def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[int, ...] = (), cache=None, profile: bool = False,
-                  progress: Callable[[str, int, int], None] | None = None) -> Artifact:
+                  progress: Callable[[str, int, int], None] | None = None, after: str | None = None, write: Writer | None = None,
+                  load: Load | None = None) -> Artifact:
     """Compile `graph` for `options.target`.
 
     `donate` lists parameters whose memory the results may take. `cache` keeps object code by content: `get(key) -> bytes | None`
-    and `put(key, bytes)`. `progress(stage, done, total)` is told how far the compilation is.
+    and `put(key, bytes)`. `progress(stage, done, total)` is told how far the compilation is. `after` names the pass that left
+    `graph`: those behind it run. `write` is given every stage as text (`options.dump`), `load` makes an artifact callable for
+    `options.check`.
     """
     tell = progress or (lambda stage, done, total: None)
     target = find_target(options.target)
     remarks = Remarks()
-    stages: dict[str, Graph] = {"traced": graph}
+    observers = Observers([Dump(write, remarks)] * (write is not None) + [Checker(load, remarks)] * (options.check == "each"))
+    observers.graph("traced", graph)
+    stages: dict[str, Graph] = {}
 
     def watch(name: str, result: Graph) -> None:
         stages[name] = result
         tell(name, 0, 0)
-    placed = run_pipeline(graph, target, options, remarks, watch)
+        observers.graph(name, result)
+    placed = run_pipeline(graph, target, options, remarks, watch, after)
     program = place_graph(placed, target, donate)
-    program = replace(program, plan=plan_memory(program, options.max_memory))
+    program = replace(program, plan=plan_memory(program, options.max_memory)).verify()
+    observers.program(program)
+    artifact = compile_program(program, target, cache=cache, profile=profile, progress=tell, observer=observers)
+    graphs = {"traced": graph, "canonical": stages.get("canonicalize-layout", graph), "fused": stages.get("fuse", graph)}
+    artifact.texts = {**graphs, **artifact.texts, "remarks": lambda: "\n".join(map(str, remarks))}
+    observers.artifact(artifact)
+    return artifact
+
+
+def compile_program(program: Program, target: Target, *, cache=None, profile: bool = False, observer: Observer = Observer(),
+                    progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> Artifact:
+    """The artifact of a program that has its memory plan; arguments as those of `compile_graph`."""
     modules: dict[str, str] = {}
-    with ObjectCompiler(target, cache, tell) as compiler:
+    with ObjectCompiler(target, cache, progress) as compiler:
         for name, text in module_texts(program, target, profile):
             modules[name] = text
             compiler.add(name, text)
+        observer.modules({name: text for name, text in modules.items() if name != "support"})
         objects = compiler.finish()
     entry = entry_of(modules["host"])
-    texts = {"traced": graph, "canonical": stages["canonicalize-layout"], "fused": stages["fuse"],
-             "kernels": lambda: "\n\n".join(map(str, program.kernels)), "program": lambda: str(program),
+    texts = {"kernels": lambda: "\n\n".join(map(str, program.kernels)), "program": lambda: str(program),
              "llvm": lambda: "\n\n".join(f"; ---- {n}\n{m}" for n, m in modules.items() if n != "support"),
              "asm": lambda: "\n\n".join(f"# ---- {n}\n{compile_assembly(m, target)}" for n, m in modules.items() if n != "support")}
-    texts["remarks"] = lambda: "\n".join(map(str, remarks))
     return Artifact(make_manifest(program, target, entry, frame_layout(program), EXPORTS, modules), objects, list(program.constants), texts)
 
 

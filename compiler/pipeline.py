@@ -47,9 +47,11 @@ STAGES = (
 )
 
 
-def run_pipeline(graph: Graph, target: Target, options: Options, remarks: Remarks, watch: Callable[[str, Graph], None] | None = None) -> Graph:
-    """`graph` through every stage. `watch(stage name, graph)` sees each result. Errors name the stage."""
-    for stage in STAGES:
+def run_pipeline(graph: Graph, target: Target, options: Options, remarks: Remarks, watch: Callable[[str, Graph], None] | None = None,
+                 after: str | None = None) -> Graph:
+    """`graph` through every stage, or those behind the stage `after`. `watch(stage name, graph)` sees each result. Errors name the
+    stage."""
+    for stage in stages_after(after):
         try:
             graph = stage.run(graph, target, options, remarks)
             graph.verify()
@@ -61,3 +63,11 @@ def run_pipeline(graph: Graph, target: Target, options: Options, remarks: Remark
         if watch is not None:
             watch(stage.name, graph)
     return graph
+
+
+def stages_after(name: str | None) -> tuple[Stage, ...]:
+    """The stages behind the one called `name`; all of them for None and for "traced"."""
+    names = ["traced", *(stage.name for stage in STAGES)]
+    if name is not None and name not in names:
+        raise LaminaError(f"no stage is called {name!r}", hint="there are, in this order: " + ", ".join(names))
+    return STAGES[names.index(name):] if name is not None else STAGES

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Callable
 
+from ..compiler.core.errors import LaminaError
 from ..compiler.core.options import Options
 from ..compiler.graph.graph import Graph
 from ..runtime.artifact import Artifact
@@ -47,7 +48,26 @@ def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...]
 
 def _compile(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None, progress=None) -> Artifact:
     from ..compiler.driver import compile_graph  # late: what is in the cache needs no compiler
-    return compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress)
+    return compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress, write=writer(options), load=native_run)
+
+
+def writer(options: Options):
+    """What writes the stages of a compilation down, where the options ask for it."""
+    if options.dump is None:
+        return None
+    from .dump import DumpFolder
+    return DumpFolder(options.dump)
+
+
+def native_run(artifact: Artifact):
+    """The artifact as something to call, for `Options(check="each")`; None where this machine is not what it was compiled for."""
+    from ..runtime.cpu_features import check_target
+    from ..runtime.executable import Executable
+    try:
+        check_target(artifact.manifest["target"], artifact.manifest["name"])
+    except LaminaError:
+        return None
+    return Executable(artifact)
 
 
 def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tuple[int, ...], cache: DiskCache, progress) -> Artifact:

@@ -1,4 +1,5 @@
-"""Does the code keep the rules of the house: layers, file length, names, docstrings, environment, paths, a light import?"""
+"""Does the code keep the rules of the house: layers, file length, names, docstrings, environment, paths, a light
+import?"""
 
 import ast
 import os
@@ -35,20 +36,24 @@ LAYERS = {
     "compiler.codegen": ("core", "kernel", "targets", "plan", "lower.math", "runtime.artifact"),
     "compiler.manifest": ("core", "kernel", "targets", "plan", "runtime.artifact"),
     "compiler.pipeline": ("core", "graph", "targets", "transforms", "passes", "plan"),
-    "compiler.driver": ("core", "graph", "kernel", "targets", "plan", "codegen", "manifest", "pipeline", "runtime.artifact"),
+    "compiler.observer": ("core", "graph", "plan", "runtime.artifact"),
+    "compiler.check": ("core", "graph", "ops", "plan", "observer", "runtime.artifact"),
+    "compiler.driver": ("core", "graph", "kernel", "targets", "plan", "codegen", "manifest", "pipeline",
+                        "observer", "check", "runtime.artifact"),
     "runtime": (),
     "frontends": ("compiler", "runtime"),
 }
 
-#: Imports against the layers, each with its reason. Those of LATE stand inside functions: the layers still load in order.
+#: Imports against the layers, each with its reason. Those of LATE stand inside functions: the layers still load in
+#: order.
 LATE = {
     ("compiler/graph/builder.py", "compiler.ops"): "the builder makes and folds constants, which are an op",
     ("compiler/graph/text.py", "compiler.ops"): "text names ops, which are found in their registry",
-    ("compiler/lower/group.py", "compiler.templates"): "it picks the template; templates are made of the loops beside it",
+    ("compiler/lower/group.py", "compiler.templates"): "it picks the template; templates use the loops beside it",
 }
 EARLY = {
-    ("runtime/errors.py", "compiler.core"): "the compiler's own error classes where it is installed, twins where it is not",
-    ("compiler/templates/attention.py", "compiler.passes"): "the kernel and the pattern that finds it share one notion of region",
+    ("runtime/errors.py", "compiler.core"): "the compiler's own errors where it is installed, else twins",
+    ("compiler/templates/attention.py", "compiler.passes"): "kernel and pattern share one notion of region",
 }
 
 #: Where three or more op classes may be named: code that is about single operators.
@@ -59,11 +64,13 @@ ABOUT_OPS = ("compiler.ops", "compiler.rewrites", "compiler.transforms", "compil
 @cache
 def tracked() -> tuple[str, ...]:
     """The files of the checkout by path: git's list, or without git all of them but caches and builds."""
-    git = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    git = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                         capture_output=True, text=True)
     if git.returncode == 0:
         names = git.stdout.splitlines()
     else:
-        names = [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if not re.search(r"(^|/)(\.|build/|dist/|__pycache__)", str(p))]
+        hidden = re.compile(r"(^|/)(\.|build/|dist/|__pycache__)")
+        names = [n for p in ROOT.rglob("*") if not hidden.search(n := p.relative_to(ROOT).as_posix())]
     return tuple(sorted(n.replace(os.sep, "/") for n in names if (ROOT / n).is_file()))
 
 
@@ -79,7 +86,8 @@ def tree(name: str) -> ast.Module:
 
 
 def imports(name: str):
-    """(module below the root, imported names, whether it stands in a function, line) of each import of ours in a file."""
+    """(module below the root, imported names, whether it stands in a function, line) of each import of ours in a file.
+    """
     package = name.split("/")[:-1]
 
     def visit(node, is_late):
@@ -162,9 +170,8 @@ def test_no_file_is_a_drawer():
 def test_each_room_reads_the_environment_in_one_place():
     readers: dict[str, list[str]] = {room: [] for room in ROOMS}
     for name in modules():
-        read = [node for node in ast.walk(tree(name)) if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
-                or isinstance(node, ast.Name) and node.id in ("environ", "getenv")]
-        if read:
+        words = {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(tree(name))}
+        if words & {"environ", "getenv"}:
             readers[name.split("/")[0]].append(name)
     assert readers["compiler"] == [], "options are passed, so that they are part of every cache key"
     assert len(readers["runtime"]) <= 1 and len(readers["frontends"]) <= 1, readers
@@ -176,7 +183,8 @@ def test_op_lists_stay_at_home():
     for name in modules():
         if layer(name.removesuffix(".py").replace("/", ".")) in ABOUT_OPS:
             continue
-        named = {n for module, names, _, _ in imports(name) if module.startswith("compiler.ops") for n in names} & classes
+        from_ops = [names for module, names, _, _ in imports(name) if module.startswith("compiler.ops")]
+        named = {n for names in from_ops for n in names} & classes
         if len(named) >= 3:
             wrong.append(f"{name} names {', '.join(sorted(named))}")
     assert not wrong, "ask the ops instead (a method or trait of Op):\n" + "\n".join(wrong)
@@ -190,13 +198,15 @@ def test_every_op_is_described(name):
 
 def test_every_rule_is_described():
     from lamina.compiler.rewrites import RULES
-    rules = {rule for rules in RULES.values() for rule in rules}
+    rules = {r for found in RULES.values() for r in found}
     assert rules
-    assert not [rule.name for rule in rules if "->" not in rule.description.split("\n")[0]], "a rule's docstring begins with `before -> after`"
+    silent = [r.name for r in rules if "->" not in r.description.split("\n")[0]]
+    assert not silent, "a rule's docstring begins with `before -> after`"
 
 
 def test_no_path_of_one_machine_is_written_down():
-    private = re.compile("|".join(["/" + "root/", "/" + "home/[a-z]", "/" + "work/", "/" + "Users/", r"[A-Z]:\\+" + "Users"]))
+    homes = ["/" + "root/", "/" + "home/[a-z]", "/" + "work/", "/" + "Users/", r"[A-Z]:\\+" + "Users"]
+    private = re.compile("|".join(homes))
     wrong = []
     for name in tracked():
         data = (ROOT / name).read_bytes()
@@ -221,7 +231,8 @@ def test_paths_named_in_the_documents_exist():
             if not (ROOT / found).exists() and not (ROOT / name).parent.joinpath(found).exists():
                 wrong.append(f"{name}: {found}")
         for target in link.findall(text):
-            if "://" not in target and not target.startswith("mailto:") and not (ROOT / name).parent.joinpath(target).exists():
+            is_local = "://" not in target and not target.startswith("mailto:")
+            if is_local and not (ROOT / name).parent.joinpath(target).exists():
                 wrong.append(f"{name}: link to {target}")
     assert not wrong, "\n".join(wrong)
 
