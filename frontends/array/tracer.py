@@ -158,18 +158,24 @@ def trace_error(message: str, hint: str | None = None) -> TraceError:
 def emit(op, *operands):
     """Apply `op` to tracers or NumPy arrays of definite dtypes: its one result, or a tuple where it has several.
 
-    With a tracer among the operands (or none at all, inside a trace, for ops with symbolic dims) the result is a tracer
-    of the innermost live trace; otherwise it is a NumPy array, computed at once by the op's reference.
+    With a tracer among the operands, or a symbolic dim in the op, the result is a tracer of the innermost live trace;
+    otherwise it is a NumPy array, computed at once by the op's reference.
     """
     for operand in operands:
         if isinstance(operand, Tracer):
             return emit_traced(op, *operands)
+    if any(_is_symbolic(value) for value in vars(op).values()):
+        return emit_traced(op, *operands)
     try:
         with np.errstate(all="ignore"):
             results = op.evaluate(*operands)
     except LaminaError as error:
         raise _with_location(error)
     return results[0] if len(results) == 1 else results
+
+
+def _is_symbolic(value) -> bool:
+    return isinstance(value, DimExpr) or isinstance(value, tuple) and any(map(_is_symbolic, value))
 
 
 def emit_traced(op, *operands):

@@ -144,6 +144,17 @@ def test_expressions_of_dims():
                                   np.full(6, 2, np.float32))
 
 
+@pytest.mark.parametrize("windowed", [lambda t, n: lm.dynamic_slice(t, (0, 0), (n, 3)), lambda t, n: lm.getitem(t, slice(0, n)),
+                                      lambda t, n: lm.pad(t, ((n, 0), (0, 0)))[:n]],
+                         ids=["dynamic_slice", "getitem", "pad"])
+def test_symbolic_dims_apply_to_captured_arrays(windowed):
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    graph = lm.trace(lambda x: x + windowed(table, x.shape[0]), lm.TensorSpec(("n", 3)), dims={"n": (1, 4)})
+    assert str(graph.results[0].type) == "f32[n, 3]"
+    expected = X + windowed(table, 2)
+    assert np.array_equal(graph.evaluate(X)[0], expected)
+
+
 def test_dims_can_be_declared_anew():
     from lamina.frontends.symbols import with_dims
     graph = lm.trace(lambda xs: lm.scan(lambda c, x: (c + x.sum(), lm.zeros_like(x)), 0.0, xs),
