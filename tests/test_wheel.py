@@ -33,8 +33,8 @@ def installed(tmp_path_factory) -> Path:
     source, built, unpacked = (tmp_path_factory.mktemp(name) for name in ("source", "built", "unpacked"))
     shutil.copytree(ROOT, source, dirs_exist_ok=True, ignore=shutil.ignore_patterns(
         ".*", "__pycache__", "*.egg-info", "build", "dist", "tests", "benchmarks", "docs", "examples"))
-    build = subprocess.run([sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(built), str(source)],
-                           capture_output=True, text=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(built)]
+    build = subprocess.run([*command, str(source)], capture_output=True, text=True)
     assert build.returncode == 0, build.stdout + build.stderr
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -61,8 +61,8 @@ def test_the_wheel_holds_every_module(installed):
 def test_every_module_imports_from_the_wheel(installed, tmp_path):
     names = sorted(f"lamina.{name}" for name in module_names(installed / "lamina") if not name.endswith("__main__"))
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    run = subprocess.run([sys.executable, "-c", IMPORT_ALL, str(installed)], input=json.dumps(names), capture_output=True, text=True,
-                         cwd=tmp_path, env=environment)
+    run = subprocess.run([sys.executable, "-c", IMPORT_ALL, str(installed)], input=json.dumps(names),
+                         capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == {}
 
@@ -71,4 +71,5 @@ def test_the_wheel_holds_the_files_that_are_read_beside_modules(installed):
     data = {str(p.relative_to(ROOT)) for room in ROOMS for p in (ROOT / room).rglob("*")
             if p.is_file() and p.suffix not in (".py", ".pyc", ".pyi") and "__pycache__" not in p.parts}
     assert {"frontends/report/page.html", "frontends/cli/demo/digits.onnx"} <= data
-    assert not [name for name in data if not (installed / "lamina" / name).is_file()], "name it in setup.py's package_data"
+    missing = [name for name in data if not (installed / "lamina" / name).is_file()]
+    assert not missing, "name it in setup.py's package_data"

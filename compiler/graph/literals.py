@@ -1,6 +1,7 @@
 """How is an attribute written?  Numbers, strings, dtypes, types, dims, tuples and arrays, exact to the last bit.
 
-    3  -0.0  1e-05  nan  true  none  "text"  f32  2*batch + 1  (1, 2)  (1,)  f32[2](1.0, 2.0)  f32[64, 64]@0123456789abcdef…
+    3  -0.0  1e-05  nan  true  none  "text"  f32  2*batch + 1  (1, 2)  (1,)  f32[2](1.0, 2.0)
+    f32[64, 64]@0123456789abcdef…
 
 Arrays of more than `LARGE` elements are written as their digest and live beside the text.
 """
@@ -73,8 +74,10 @@ def _format_element(x, dtype: DType) -> str:
         bits = int.from_bytes(x.tobytes(), "little")
         return "nan" if bits == int.from_bytes(_element(math.nan, dtype).tobytes(), "little") else f"nan({hex(bits)})"
     short = str(x)
-    is_exact = re.fullmatch(r"-?(inf|\d+(\.\d+|(\.\d+)?e[+-]?\d+))", short) and _element(float(short), dtype).tobytes() == x.tobytes()
-    return short if is_exact else repr(float(x))  # text is read as a double: rounding twice could lose the last bit
+    if re.fullmatch(r"-?(inf|\d+(\.\d+|(\.\d+)?e[+-]?\d+))", short):
+        if _element(float(short), dtype).tobytes() == x.tobytes():
+            return short
+    return repr(float(x))  # text is read as a double: rounding twice could lose the last bit
 
 
 def _element(value, dtype: DType) -> np.ndarray:
@@ -84,7 +87,8 @@ def _element(value, dtype: DType) -> np.ndarray:
 
 # ---- parsing ---------------------------------------------------------------------------------------------------------
 class LiteralParser:
-    """Reads attributes and types from `tokens`. `symbols` are the declared dims, `constants` the large arrays by digest."""
+    """Reads attributes and types from `tokens`. `symbols` are the declared dims, `constants` the large arrays by
+    digest."""
 
     def __init__(self, tokens: Tokens, constants: Mapping[str, np.ndarray]):
         self.tokens = tokens
@@ -227,7 +231,8 @@ class LiteralParser:
     def _large(self, t: TensorType, digest: str, token: int) -> np.ndarray:
         array = np.asarray(self.constants[digest])  # parse_graph has checked that all are there
         if array.dtype != t.dtype.numpy or array.shape != t.shape:
-            self.tokens.fail(f"the constant given for @{digest} is {array.dtype.name}{list(array.shape)}, not {t}", token)
+            found = f"{array.dtype.name}{list(array.shape)}"
+            self.tokens.fail(f"the constant given for @{digest} is {found}, not {t}", token)
         return array
 
     def _element(self, dtype: DType) -> np.ndarray:
@@ -235,11 +240,12 @@ class LiteralParser:
         is_negative = tokens.accept("-") is not None
         kind, word = tokens.kind(), tokens.take()
         if word == "nan" and dtype.is_float:
-            return np.frombuffer(self._bits(dtype.itemsize), dtype.numpy) if tokens.peek() == "(" else _element(math.nan, dtype)
+            if tokens.peek() == "(":
+                return np.frombuffer(self._bits(dtype.itemsize), dtype.numpy)
+            return _element(math.nan, dtype)
         value = _number(word) if kind == "number" else _WORDS.get(word)
-        fits = (isinstance(value, bool) if dtype.is_bool else isinstance(value, (int, float)) and not isinstance(value, bool)
-                and (dtype.is_float or isinstance(value, int)))
-        if not fits or is_negative and dtype.is_bool:
+        wanted = (bool,) if dtype.is_bool else (int, float) if dtype.is_float else (int,)
+        if type(value) not in wanted or is_negative and dtype.is_bool:
             tokens.fail(f"an element of {dtype} was expected, not {word!r}", first)
         value = -value if is_negative else value
         if dtype.is_integer and not dtype.minimum <= value <= dtype.maximum:
@@ -252,7 +258,8 @@ class LiteralParser:
         tokens.expect("(")
         word = tokens.take()
         if not re.fullmatch(r"0x[0-9a-f]{1,%d}" % (2 * itemsize), word):
-            tokens.fail(f"at most {2 * itemsize} hexadecimal digits after 0x were expected, not {word!r}", tokens.at - 1)
+            tokens.fail(f"at most {2 * itemsize} hexadecimal digits after 0x were expected, not {word!r}",
+                        tokens.at - 1)
         tokens.expect(")")
         return int(word, 16).to_bytes(itemsize, "little")
 

@@ -6,9 +6,9 @@
       return %1
     }
 
-Parameters go by their names, all other values by numbers. An attribute that has its default is left out. Graphs that an op
-holds stand among its attributes, as blocks. `#` starts a comment; one of the form `file:line in function node "name"` behind
-a node is its location.
+Parameters go by their names, all other values by numbers. An attribute that has its default is left out. Graphs that an
+op holds stand among its attributes, as blocks. `#` starts a comment; one of the form `file:line in function node
+"name"` behind a node is its location.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from .tokens import Tokens, format_location, format_name
 def print_graph(graph: Graph, locations: bool = True, contents: bool = True) -> str:
     """The text of `graph`; `parse_graph` reads it back, given `graph_constants(graph)` where it has large constants.
 
-    `locations=False` leaves the nodes' locations out. `contents=False` writes arrays by dtype and shape alone: that is for
-    keys, and can't be read back.
+    `locations=False` leaves the nodes' locations out. `contents=False` writes arrays by dtype and shape alone: that is
+    for keys, and can't be read back.
     """
     return "\n".join(_Printer(locations, contents).graph(graph, "", _all_symbols(graph))) + "\n"
 
@@ -142,7 +142,8 @@ class _Printer:
         if isinstance(value, Graph):
             return "\n".join(self.graph(value, indent))
         if not isinstance(value, np.ndarray):
-            raise FormatError(f"graph text has no form for an attribute of type {type(value).__name__} ({op.name}: {value!r})")
+            raise FormatError(f"graph text has no form for an attribute of type {type(value).__name__} "
+                              f"({op.name}: {value!r})")
         if self._contents and value.size <= LARGE:
             return format_elements(value)
         head = str(TensorType(tuple(value.shape), as_dtype(value.dtype)))
@@ -151,9 +152,10 @@ class _Printer:
     def fields(self, op_class: type) -> list[tuple[str, str | None]]:
         """The attributes of an op class, each with the text of its default."""
         if op_class not in self._fields:
-            self._fields[op_class] = [
-                (f.name, None if f.default is MISSING else format_value(f.default, lambda value: self.other(op_class, value, "")))
-                for f in fields(op_class) if f.init]
+            def other(value):
+                return self.other(op_class, value, "")
+            self._fields[op_class] = [(f.name, None if f.default is MISSING else format_value(f.default, other))
+                                      for f in fields(op_class) if f.init]
         return self._fields[op_class]
 
 
@@ -165,11 +167,13 @@ def _format_symbol(s: Symbol) -> str:
 def parse_graph(text: str, constants: Mapping[str, np.ndarray] | None = None) -> Graph:
     """The graph that `text` spells. `constants` holds the arrays that it names by digest.
 
-    Result types may be left out: the ops infer them. FormatError, with line and column, where the text can't be read, an op
-    refuses its attributes or operands, or a written type is not the one that the op infers; and where constants are missing.
+    Result types may be left out: the ops infer them. FormatError, with line and column, where the text can't be read,
+    an op refuses its attributes or operands, or a written type is not the one that the op infers; and where constants
+    are missing.
     """
     tokens = Tokens(text)
-    missing = dict.fromkeys(t[1:] for kind, t, _, _ in tokens.tokens if kind == "hash" and t[1:] not in (constants or {}))
+    digests = dict.fromkeys(t[1:] for kind, t, _, _ in tokens.tokens if kind == "hash")
+    missing = [d for d in digests if d not in (constants or {})]
     if missing:
         raise FormatError(f"graph text names {len(missing)} constants that were not given: {', '.join(missing)}",
                           hint="pass the arrays that graph_constants() gave when the text was made")
@@ -280,7 +284,8 @@ class _Parser(LiteralParser):
         def attribute():
             name = tokens.name("an attribute")
             if name not in known or name in found:
-                problem = "is given twice" if name in found else f"is none of its attributes ({', '.join(known) or 'it has none'})"
+                listed = ", ".join(known) or "it has none"
+                problem = "is given twice" if name in found else f"is none of its attributes ({listed})"
                 tokens.fail(f"{op_class.name}: {name!r} {problem}", tokens.at - 1)
             tokens.expect("=")
             found[name] = self.item()
@@ -318,6 +323,6 @@ class _Parser(LiteralParser):
 def _find_op(name: str, tokens: Tokens) -> type:
     from ..ops import REGISTRY
     if name not in REGISTRY:
-        close = get_close_matches(name, REGISTRY, n=3)
-        tokens.fail(f"no operator is called {name!r}" + (f"; did you mean {', '.join(close)}?" if close else ""), tokens.at - 1)
+        close = ", ".join(get_close_matches(name, REGISTRY, n=3))
+        tokens.fail(f"no operator is called {name!r}" + (f"; did you mean {close}?" if close else ""), tokens.at - 1)
     return REGISTRY[name]

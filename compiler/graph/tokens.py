@@ -11,8 +11,8 @@ from ..core.location import Location
 
 _TOKEN = re.compile(r"""(?P<space>\s+)|(?P<comment>\#[^\n]*)
     |(?P<value>%(?:\d+|[A-Za-z_][\w.]*|"(?:[^"\\\n]|\\.)*"))|(?P<string>"(?:[^"\\\n]|\\.)*")|(?P<hash>@[0-9a-f]+)
-    |(?P<number>0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?)|(?P<name>[A-Za-z_][\w.]*)|(?P<sign>->|//|\.\.|[-+*%(){}\[\],:=])""",
-                    re.VERBOSE | re.ASCII)
+    |(?P<number>0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?)|(?P<name>[A-Za-z_][\w.]*)
+    |(?P<sign>->|//|\.\.|[-+*%(){}\[\],:=])""", re.VERBOSE | re.ASCII)
 _STRING = r'"(?:[^"\\\n]|\\.)*"'
 _FILE, _FUNCTION = r'[^\s":]+', r'[^\s"]+'
 _LOCATION = re.compile(rf"# *(?:(?P<file>{_FILE}|{_STRING}):(?P<line>\d+)(?: in (?P<function>{_FUNCTION}|{_STRING}))?)?"
@@ -46,7 +46,8 @@ class Tokens:
     def _comment(self, text: str, start: int) -> None:
         """Remember a comment that is a location; others are dropped."""
         match = _LOCATION.fullmatch(text)
-        if match and self.tokens and (match["file"] or match["name"]) and "\n" not in self.text[self.tokens[-1][3]:start]:
+        has_node = self.tokens and "\n" not in self.text[self.tokens[-1][3]:start]
+        if match and has_node and (match["file"] or match["name"]):
             try:
                 file, function, name = (_unquote(match[part] or "") for part in ("file", "function", "name"))
             except ValueError:  # only looks like a location

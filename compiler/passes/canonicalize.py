@@ -1,4 +1,5 @@
-"""How does a graph come into canonical form?  Re-emitted with every rewrite rule until none applies; dead nodes are dropped."""
+"""How does a graph come into canonical form?  Re-emitted with every rewrite rule until none applies; dead nodes are
+dropped."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ ROUNDS = 8  # most graphs need two: one that changes them and one that finds not
 
 
 def canonicalize(graph: Graph, remarks: Remarks | None = None) -> Graph:
-    """`graph` with constants folded, equal nodes shared, dead nodes dropped and all rewrite rules applied, in the graphs
-    that its ops hold too. The same graph where there is nothing to do. `remarks` takes how often each rule applied.
+    """`graph` with constants folded, equal nodes shared, dead nodes dropped and all rewrite rules applied, in the
+    graphs that its ops hold too. The same graph where there is nothing to do. `remarks` takes how often each rule
+    applied.
     """
     total: Counter[str] = Counter()
     for _ in range(ROUNDS):

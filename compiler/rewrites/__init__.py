@@ -4,5 +4,5 @@ from . import empty  # first: the other rules then meet no tensors without eleme
 from . import arithmetic, casts, contract, convolution, gather, linear, logic, order, reduction, views
 from .rule import RULES, RewriteBuilder, Rule
 
-__all__ = ["RULES", "RewriteBuilder", "Rule", "arithmetic", "casts", "contract", "convolution", "empty", "gather", "linear",
-           "logic", "order", "reduction", "views"]
+__all__ = ["RULES", "RewriteBuilder", "Rule", "arithmetic", "casts", "contract", "convolution", "empty", "gather",
+           "linear", "logic", "order", "reduction", "views"]

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..graph.builder import Builder
 from ..graph.graph import Value
-from ..ops.elementwise import (Abs, Add, And, Ceil, Div, Exp, Floor, FloorDiv, Max, Min, Mod, Mul, Neg, Or, Pow, Rem, Round, Rsqrt,
-                               Sigmoid, Sign, Sqrt, Sub, Trunc, Xor)
+from ..ops.elementwise import (Abs, Add, And, Ceil, Div, Exp, Floor, FloorDiv, Max, Min, Mod, Mul, Neg, Or, Pow, Rem,
+                               Round, Rsqrt, Sigmoid, Sign, Sqrt, Sub, Trunc, Xor)
 from ..ops.rearrange import Broadcast
 from .constants import broadcast, constant_part, filled, is_constant, is_filled_with, splat
 from .rule import rule, used_once
@@ -32,7 +32,8 @@ def constant_right(b: Builder, op, x, y):
 
 @rule(Add, Mul, Max, Min, And, Or, Xor)
 def gather_constants(b: Builder, op, x, c2):
-    """(x + c1) + c2 -> x + (c1 + c2), where rounding allows it: integers, max, min, bits; products of floats up to rounding.
+    """(x + c1) + c2 -> x + (c1 + c2), where rounding allows it: integers, max, min, bits; products of floats up to
+    rounding.
 
     Float sums stay: (x + 1e8) - 1e8 rounds on purpose.
     """
@@ -48,7 +49,8 @@ def gather_constants(b: Builder, op, x, c2):
 
 
 def _is_ordinary(c: Value) -> bool:
-    """Whether each element is a finite, normal float or the constants were 0: no overflow or underflow came of joining them."""
+    """Whether each element is a finite, normal float or the constants were 0: no overflow or underflow came of joining
+    them."""
     array = constant_part(c)[0].astype(np.float64)
     smallest = {"float16": 6.2e-5}.get(c.dtype.name, 1.2e-38 if c.dtype.bits < 64 else 2.3e-308)
     return bool(np.all(np.isfinite(array) & (np.abs(array) >= smallest)))
@@ -147,7 +149,8 @@ def divide(b: Builder, op, x, y):
     if is_constant(y) and not is_constant(x):
         array, axes = constant_part(y)
         mantissa, exponent = np.frexp(array.astype(np.float64))
-        if array.size and np.all((np.abs(mantissa) == 0.5) & (np.abs(exponent) < (13 if x.dtype.name == "float16" else 100))):
+        limit = 13 if x.dtype.name == "float16" else 100
+        if array.size and np.all((np.abs(mantissa) == 0.5) & (np.abs(exponent) < limit)):
             inverse = b.constant((1 / array.astype(np.float64)).astype(array.dtype))
             return b.emit(Mul(), x, broadcast(b, inverse, y.shape, axes))
     return None
@@ -157,7 +160,8 @@ def divide(b: Builder, op, x, y):
 def divide_by_root(b: Builder, op, x, y):
     """1 / sqrt(y) -> rsqrt(y), x / sqrt(y) -> x * rsqrt(y): one rounding more or less.
 
-    y may be broadcast, and then so is the reciprocal root: a row is divided by its norm without a division for each element.
+    y may be broadcast, and then so is the reciprocal root: a row is divided by its norm without a division for each
+    element.
     """
     if not x.dtype.is_float:
         return None
@@ -175,9 +179,9 @@ def divide_by_root(b: Builder, op, x, y):
 @rule(Div)
 def sigmoid(b: Builder, op, x, y):
     """1 / (exp(-x) + 1) -> sigmoid(x)."""
-    if not x.dtype.is_float or not is_filled_with(x, 1) or not isinstance(y.op, Add) or not is_filled_with(y.node.operands[1], 1):
+    if not x.dtype.is_float or not is_filled_with(x, 1) or not isinstance(y.op, Add):
         return None
-    power = _operand(y.node.operands[0], Exp)
+    power = _operand(y.node.operands[0], Exp) if is_filled_with(y.node.operands[1], 1) else None
     negated = _operand(power, Neg) if power is not None else None
     return b.emit(Sigmoid(), negated) if negated is not None else None
 
@@ -192,11 +196,12 @@ def divide_integers_by_one(b: Builder, op, x, y):
 
 @rule(Mul, Div)
 def gather_factors(b: Builder, op, x, c2):
-    """(x / c1) * c2 -> x * (c2 / c1), (x * c1) / c2 -> x * (c1 / c2), (x / c1) / c2 -> x / (c1 * c2) for floats, up to rounding."""
-    if not x.dtype.is_float or not is_constant(c2) or not isinstance(x.op, (Mul, Div)) or isinstance(op, Mul) and isinstance(x.op, Mul):
+    """(x / c1) * c2 -> x * (c2 / c1), (x * c1) / c2 -> x * (c1 / c2), (x / c1) / c2 -> x / (c1 * c2) for floats, up to
+    rounding."""
+    if not x.dtype.is_float or not is_constant(c2) or not isinstance(x.op, (Mul, Div)):
         return None
     inner, c1 = x.node.operands
-    if not is_constant(c1):
+    if not is_constant(c1) or isinstance(op, Mul) and isinstance(x.op, Mul):
         return None
     if isinstance(op, Div) and isinstance(x.op, Div):
         c, joined = b.emit(Mul(), c1, c2), Div()

@@ -7,7 +7,8 @@ from ..graph.builder import Builder
 from ..ops.elementwise import Cast
 from .rule import rule
 
-_PRECISION = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}  # bits of significand, the leading one included
+#: Bits of significand, the leading one included.
+_PRECISION = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 
 
 def is_lossless(a: DType, b: DType) -> bool:

@@ -24,7 +24,8 @@ def is_constant(x: Value) -> bool:
 
 
 def constant_part(x: Value) -> tuple[np.ndarray, tuple[int, ...]] | None:
-    """(array, axes) where x is `array` broadcast so that its axis i is axis `axes[i]` of x; None where x is no constant."""
+    """(array, axes) where x is `array` broadcast so that its axis i is axis `axes[i]` of x; None where x is no
+    constant."""
     if isinstance(x.op, Constant):
         return x.op.array, tuple(range(x.type.rank))
     if isinstance(x.op, Broadcast) and isinstance(x.node.operands[0].op, Constant):
@@ -33,7 +34,8 @@ def constant_part(x: Value) -> tuple[np.ndarray, tuple[int, ...]] | None:
 
 
 def splat(x: Value):
-    """The NumPy scalar that every element of x is, to the bit; None where they differ, are not constant, or there are none."""
+    """The NumPy scalar that every element of x is, to the bit; None where they differ, are not constant, or there are
+    none."""
     found = constant_part(x)
     if found is None or not 0 < found[0].size <= SCANNED:
         return None

@@ -1,4 +1,5 @@
-"""Which contractions are simpler ones?  Letters are renamed so that no operand need be transposed or repeated in memory."""
+"""Which contractions are simpler ones?  Letters are renamed so that no operand need be transposed or repeated in
+memory."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ def contract_repeated(b: Builder, op, x, y):
     return _contract_with_rest(b, terms, operands, op.terms, extents)
 
 
-def _contract_with_rest(b: Builder, terms: list[str], operands: list[Value], old: tuple[str, str, str], extents: dict[str, Dim]):
+def _contract_with_rest(b: Builder, terms: list[str], operands: list[Value], old: tuple[str, str, str],
+                        extents: dict[str, Dim]) -> Value | None:
     """The contraction by the first two `terms`, made equal to that of the `old` ones, of which letters are lost."""
     left, right, result = terms[0], terms[1], old[2]
     lost = [c for c in dict.fromkeys(old[0] + old[1]) if c not in left + right]
@@ -77,7 +79,8 @@ def _contract_with_rest(b: Builder, terms: list[str], operands: list[Value], old
 
 @rule(Contract)
 def contract_units(b: Builder, op, x, y):
-    """contract(reshape(x), y) -> contract(x, y), where the reshape only adds axes of extent 1; they are added to the result."""
+    """contract(reshape(x), y) -> contract(x, y), where the reshape only adds axes of extent 1; they are added to the
+    result."""
     terms, operands = list(op.terms), [x, y]
     extents = op.extents(x.type, y.type)
     for i, operand in enumerate(operands):

@@ -51,7 +51,9 @@ def pool_padded(b: Builder, op, x):
 def convolve_points(b: Builder, op, x, w):
     """conv(x, w) -> contract(x, w) "nhwc,co->nhwo", where the kernel is 1x1, with no stride, padding or groups."""
     rank = x.type.rank
-    if any(d != 1 for d in (*w.shape[:-2], *op.strides, *op.input_dilation, op.groups)) or any(p != (0, 0) for p in op.padding):
+    if any(d != 1 for d in (*w.shape[:-2], *op.strides, *op.input_dilation, op.groups)):
+        return None
+    if any(p != (0, 0) for p in op.padding):
         return None
     letters = "n" + "dhw"[5 - rank:] + "c"
     return b.emit(Contract(f"{letters},co->{letters[:-1]}o"), x, reshape(b, w, w.shape[-2:]))

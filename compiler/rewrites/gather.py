@@ -28,7 +28,9 @@ def _along(x: Value, axis: int, start: int, size, step: int) -> Slice:
 def take_evenly(b: Builder, op, x, indices):
     """take(x, [2, 4, 6]) -> slice(x), take(x, 3) -> reshape(slice(x)): constant places, evenly spaced, inside x."""
     extent = x.shape[op.axis]
-    if not isinstance(indices.op, Constant) or not 0 < indices.op.array.size <= _LONGEST or not isinstance(extent, int) or extent == 0:
+    if not isinstance(indices.op, Constant) or not isinstance(extent, int):
+        return None
+    if extent == 0 or not 0 < indices.op.array.size <= _LONGEST:
         return None
     places = np.clip(indices.op.array.reshape(-1).astype(np.int64), 0, extent - 1)
     step = int(places[1] - places[0]) if places.size > 1 else 1
@@ -48,7 +50,8 @@ def take_ramp(b: Builder, op, x, indices):
 
 @rule(Take)
 def take_repeated(b: Builder, op, x, indices):
-    """take(broadcast(x), indices) -> broadcast(take(x, indices)), or broadcast(x) where the axis is one along which x is repeated."""
+    """take(broadcast(x), indices) -> broadcast(take(x, indices)), or broadcast(x) where the axis is one along which x
+    is repeated."""
     if not isinstance(x.op, Broadcast):
         return None
     inner, axes, shift = source(x), x.op.axes, indices.type.rank - 1

@@ -1,7 +1,8 @@
-"""Which constants go into weights?  Scales before and after a contraction or convolution with constant weights, and biases behind it.
+"""Which constants go into weights?  Scales before and after a contraction or convolution with constant weights, and
+biases behind it.
 
-Batch normalization at inference is such a scale and bias: its scale folds into the weights, its bias joins the layer's own.
-All of this is exact but for rounding.
+Batch normalization at inference is such a scale and bias: its scale folds into the weights, its bias joins the layer's
+own. All of this is exact but for rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from .rule import rule, used_once
 
 
 def weight_position(x: Value) -> int | None:
-    """Which operand of the Contract or Conv that makes x is constant weights; None where there is no such op or operand."""
+    """Which operand of the Contract or Conv that makes x is constant weights; None where there is no such op or
+    operand."""
     if isinstance(x.op, Conv):
         return 1 if isinstance(x.node.operands[1].op, Constant) else None
     if isinstance(x.op, Contract):
@@ -28,16 +30,19 @@ def weight_position(x: Value) -> int | None:
 
 
 def _axis_names(op: Contract | Conv, rank: int) -> tuple[str, str, str]:
-    """A letter for each axis of the left operand, the right operand and the result: axes of one letter are scaled alike."""
+    """A letter for each axis of the left operand, the right operand and the result: axes of one letter are scaled
+    alike."""
     if isinstance(op, Contract):
         return op.terms
     batch_and_space, kernel = "abcdefgh"[:rank - 1], "ABCDEFGH"[:rank - 2]
-    inputs = "I" if op.groups == 1 else "i"  # a group's weights see a part of the channels: no axis of them is the inputs'
+    inputs = "I" if op.groups == 1 else "i"  # a group's weights see a part of the channels: no axis is the inputs'
     return batch_and_space + inputs, kernel + "IO", batch_and_space + "O"
 
 
-def _scaled(b: Builder, weights: Value, letters: str, factor: Value, factor_letters: str, op: Mul | Div) -> Value | None:
-    """weights * factor (or / factor), where each axis along which the constant `factor` varies is one of the weights'."""
+def _scaled(b: Builder, weights: Value, letters: str, factor: Value, factor_letters: str,
+            op: Mul | Div) -> Value | None:
+    """weights * factor (or / factor), where each axis along which the constant `factor` varies is one of the weights'.
+    """
     array, axes = constant_part(factor)
     names = [factor_letters[axis] for d, axis in zip(array.shape, axes) if d != 1]
     if any(name not in letters for name in names):
@@ -69,7 +74,8 @@ def _scale_weights(b: Builder, op: Mul | Div, x: Value, c: Value) -> Value | Non
 
 @rule(Mul, Div)
 def scale_weights(b: Builder, op, x, c):
-    """contract(x, w) * c -> contract(x, w * c), conv(x, w) * c -> conv(x, w * c): constants w, and c for each output or for all."""
+    """contract(x, w) * c -> contract(x, w * c), conv(x, w) * c -> conv(x, w * c): constants w, and c for each output or
+    for all."""
     return _scale_weights(b, op, x, c) if used_once(b, x) else None
 
 
@@ -86,14 +92,17 @@ def negate_weights(b: Builder, op, x):
 
 @rule(Contract, Conv)
 def scale_weights_by_input(b: Builder, op, x, y):
-    """contract(x * c, w) -> contract(x, w * c), conv(x * c, w) -> conv(x, w * c): constants w, and c for each input or for all."""
+    """contract(x * c, w) -> contract(x, w * c), conv(x * c, w) -> conv(x, w * c): constants w, and c for each input or
+    for all."""
     operands = [x, y]
     for position in (1, 0) if isinstance(op, Contract) else (1,):
         other = operands[1 - position]
-        if not isinstance(operands[position].op, Constant) or not isinstance(other.op, Mul) or not is_constant(other.node.operands[1]):
+        if not isinstance(operands[position].op, Constant) or not isinstance(other.op, Mul):
             continue
         names = _axis_names(op, x.type.rank)
         inner, c = other.node.operands
+        if not is_constant(c):
+            continue
         scaled = _scaled(b, operands[position], names[position], c, names[1 - position], Mul())
         if scaled is not None:
             operands[position], operands[1 - position] = scaled, inner
@@ -103,7 +112,8 @@ def scale_weights_by_input(b: Builder, op, x, y):
 
 @rule(Mul, Div)
 def scale_biased(b: Builder, op, x, c2):
-    """(contract(x, w) + c1) * c2 -> contract(x, w) * c2 + c1 * c2, so that c2 can go into w; and so for / c2, and for conv."""
+    """(contract(x, w) + c1) * c2 -> contract(x, w) * c2 + c1 * c2, so that c2 can go into w; and so for / c2, and for
+    conv."""
     if not isinstance(x.op, Add) or not is_constant(c2) or not x.dtype.is_float or not used_once(b, x):
         return None
     product, c1 = x.node.operands

@@ -98,7 +98,8 @@ def select(b: Builder, op, condition, x, y):
 
 @rule(Select)
 def select_truth(b: Builder, op, condition, x, y):
-    """select(c, true, false) -> c, select(c, false, true) -> not c, select(c, true, y) -> c | y, select(c, x, false) -> c & x."""
+    """select(c, true, false) -> c, select(c, false, true) -> not c, select(c, true, y) -> c | y, select(c, x, false) ->
+    c & x."""
     if not x.dtype.is_bool:
         return None
     if is_filled_with(x, 1):

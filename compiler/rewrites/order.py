@@ -1,7 +1,7 @@
 """Where do views stand among the ops around them?  Arithmetic first, then transposes, then broadcasts.
 
-Elementwise work is done before elements are repeated, so that it is done once; transposes move behind the ops that do not
-care, so that they meet others and cancel.
+Elementwise work is done before elements are repeated, so that it is done once; transposes move behind the ops that do
+not care, so that they meet others and cancel.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def _at_axes(b: Builder, x: Value, small: tuple, kept: list[int]) -> Value:
     """The broadcast x on the axes `kept` alone, of extents `small`; on all others it repeats."""
     inner = source(x)
     carried = [(d, axis) for d, axis in zip(inner.shape, x.op.axes) if d != 1]
-    return broadcast(b, reshape(b, inner, tuple(d for d, _ in carried)), small, tuple(kept.index(axis) for _, axis in carried))
+    thin = reshape(b, inner, tuple(d for d, _ in carried))
+    return broadcast(b, thin, small, tuple(kept.index(axis) for _, axis in carried))
 
 
 def inverse(permutation: tuple[int, ...]) -> tuple[int, ...]:
@@ -55,14 +56,16 @@ def _is_free_to_transpose(x: Value) -> bool:
 
 @rule(*_ELEMENTWISE)
 def compute_before_transpose(b: Builder, op, *operands):
-    """exp(transpose(x)) -> transpose(exp(x)); of several operands, where all are transposed alike, repeated or constant."""
+    """exp(transpose(x)) -> transpose(exp(x)); of several operands, where all are transposed alike, repeated or
+    constant."""
     permutation = None
     for o in operands:
         if isinstance(o.op, Transpose):
             permutation = o.op.permutation
     if permutation is None:
         return None
-    if not all(o.op.permutation == permutation if isinstance(o.op, Transpose) else _is_free_to_transpose(o) for o in operands):
+    if not all(o.op.permutation == permutation if isinstance(o.op, Transpose) else _is_free_to_transpose(o)
+               for o in operands):
         return None
     back = Transpose(inverse(permutation))
     moved = (source(o) if isinstance(o.op, Transpose) else b.emit(back, o) for o in operands)
@@ -71,9 +74,12 @@ def compute_before_transpose(b: Builder, op, *operands):
 
 @rule(*_ELEMENTWISE)
 def compute_before_units(b: Builder, op, *operands):
-    """exp(reshape(x)) -> reshape(exp(x)), where axes of extent 1 are added or dropped; other operands are constants or repeated."""
+    """exp(reshape(x)) -> reshape(exp(x)), where axes of extent 1 are added or dropped; other operands are constants or
+    repeated."""
     shape = next((source(o).shape for o in operands if is_unit_reshape(o)), None)
-    if shape is None or not all(source(o).shape == shape if is_unit_reshape(o) else _is_free_to_reshape(o) for o in operands):
+    if shape is None:
+        return None
+    if not all(source(o).shape == shape if is_unit_reshape(o) else _is_free_to_reshape(o) for o in operands):
         return None
     moved = (source(o) if is_unit_reshape(o) else reshape(b, o, shape) for o in operands)
     return reshape(b, b.emit(op, *moved), operands[0].shape)

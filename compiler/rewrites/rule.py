@@ -1,4 +1,5 @@
-"""What is a rewrite rule?  `before -> after` for the result of one op, tried when a Builder emits it; the table of all of them.
+"""What is a rewrite rule?  `before -> after` for the result of one op, tried when a Builder emits it; the table of all
+of them.
 
 The law of rules stands in docs/rewrites.md: local, one direction, never costlier, exact but for rounding.
 """
@@ -19,7 +20,8 @@ RULES: dict[type[Op], tuple["Rule", ...]] = {}
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """`function(builder, op, *operands)` gives the values that replace op's results, or None where it does not apply."""
+    """`function(builder, op, *operands)` gives the values that replace op's results, or None where it does not apply.
+    """
 
     function: Callable[..., Value | tuple[Value, ...] | None]
 
@@ -52,8 +54,8 @@ def rule(*op_classes: type[Op]) -> Callable[[Callable], Callable]:
 class RewriteBuilder(Builder):
     """A Builder with all rules, that counts which of them `fired` and how often values are used.
 
-    `uses` is filled by the pass that re-emits a graph: how often the value that stood at a value's place was used. `readers`
-    counts the operands of the nodes made so far, those that will be dead included.
+    `uses` is filled by the pass that re-emits a graph: how often the value that stood at a value's place was used.
+    `readers` counts the operands of the nodes made so far, those that will be dead included.
     """
 
     def __init__(self, name: str = "main"):
@@ -68,10 +70,11 @@ class RewriteBuilder(Builder):
 
 
 def used_once(builder: Builder, value: Value, reader: Node | None = None) -> bool:
-    """Whether nothing reads `value` but the op at hand, or `reader` between them: only then may a rule do its work again.
+    """Whether nothing reads `value` but the op at hand, or `reader` between them: only then may a rule do its work
+    again.
 
-    False where that is not known: in a builder that does not count, and where another rule has made a reader in this round
-    (if that one turns out to be dead, the next round knows).
+    False where that is not known: in a builder that does not count, and where another rule has made a reader in this
+    round (if that one turns out to be dead, the next round knows).
     """
     if not isinstance(builder, RewriteBuilder) or builder.uses[value] > 1:
         return False

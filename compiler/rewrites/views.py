@@ -1,7 +1,7 @@
 """Which views are simpler ones?  Rules of reshape, transpose, broadcast, slice, pad and concat among themselves.
 
-In canonical form a broadcast stands outside of transposes and slices, and repeats axes: one that only adds axes of extent 1 is
-a reshape, as is a transpose that only moves such axes.
+In canonical form a broadcast stands outside of transposes and slices, and repeats axes: one that only adds axes of
+extent 1 is a reshape, as is a transpose that only moves such axes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def source(x: Value) -> Value:
     return x.node.operands[0]
 
 
-# ---- reshape -----------------------------------------------------------------------------------------------------------
+# ---- reshape ---------------------------------------------------------------------------------------------------------
 @rule(Reshape)
 def reshape_to_same(b: Builder, op, x):
     """reshape(x, shape of x) -> x."""
@@ -75,7 +75,7 @@ def reshape_repeated(b: Builder, op, x):
     return broadcast(b, moved, op.shape, tuple(places[axis] for axis in x.op.axes if axis in places))
 
 
-# ---- transpose ---------------------------------------------------------------------------------------------------------
+# ---- transpose -------------------------------------------------------------------------------------------------------
 @rule(Transpose)
 def transpose_nothing(b: Builder, op, x):
     """transpose(x, identity) -> x."""
@@ -116,7 +116,7 @@ def transpose_ramp(b: Builder, op, x):
     return b.emit(Iota(tuple(x.shape[p] for p in op.permutation), op.permutation.index(x.op.axis), x.dtype))
 
 
-# ---- broadcast ---------------------------------------------------------------------------------------------------------
+# ---- broadcast -------------------------------------------------------------------------------------------------------
 @rule(Broadcast)
 def broadcast_to_same(b: Builder, op, x):
     """broadcast(x, shape of x) -> x."""
@@ -135,7 +135,9 @@ def broadcast_again(b: Builder, op, x):
 def broadcast_units(b: Builder, op, x):
     """broadcast(x) -> reshape(x), where it only adds axes of extent 1."""
     repeats = any(d != 1 for i, d in enumerate(op.shape) if i not in op.axes)
-    return b.emit(Reshape(op.shape), x) if not repeats and all(x.shape[i] == op.shape[axis] for i, axis in enumerate(op.axes)) else None
+    if repeats or any(x.shape[i] != op.shape[axis] for i, axis in enumerate(op.axes)):
+        return None
+    return b.emit(Reshape(op.shape), x)
 
 
 @rule(Broadcast)
@@ -147,7 +149,7 @@ def broadcast_reshaped(b: Builder, op, x):
     return broadcast(b, reshape(b, source(x), without_units(x.shape)), op.shape, axes)
 
 
-# ---- slice -------------------------------------------------------------------------------------------------------------
+# ---- slice -----------------------------------------------------------------------------------------------------------
 @rule(Slice)
 def slice_all(b: Builder, op, x):
     """slice(x, everything) -> x."""
@@ -170,7 +172,8 @@ def slice_repeated(b: Builder, op, x):
     if not isinstance(x.op, Broadcast):
         return None
     inner = source(x)
-    cut = [(op.starts[axis], op.sizes[axis], op.steps[axis]) if d != 1 else (0, 1, 1) for d, axis in zip(inner.shape, x.op.axes)]
+    cut = [(op.starts[axis], op.sizes[axis], op.steps[axis]) if d != 1 else (0, 1, 1)
+           for d, axis in zip(inner.shape, x.op.axes)]
     if any(op.sizes[axis] == 0 for axis in x.op.axes):
         return None
     starts, sizes, steps = zip(*cut) if cut else ((), (), ())
@@ -206,7 +209,8 @@ def slice_joined(b: Builder, op, x):
 
 @rule(Slice)
 def slice_padded(b: Builder, op, x):
-    """slice(pad(x)) -> slice(x), where it reads nothing of the padding; -> the padding's value where it reads only that."""
+    """slice(pad(x)) -> slice(x), where it reads nothing of the padding; -> the padding's value where it reads only
+    that."""
     if not isinstance(x.op, Pad):
         return None
     inner, starts, is_inside = source(x), [], True
@@ -224,7 +228,7 @@ def slice_padded(b: Builder, op, x):
     return emit_if_valid(b, Slice(tuple(starts), op.sizes, op.steps), inner) if is_inside else None
 
 
-# ---- pad ---------------------------------------------------------------------------------------------------------------
+# ---- pad -------------------------------------------------------------------------------------------------------------
 def same_number(a, b) -> bool:
     """Whether two attributes are the same number, NaN included; zeros of both signs are."""
     return a == b or a != a and b != b
@@ -241,7 +245,8 @@ def pad_again(b: Builder, op, x):
     """pad(pad(x)) -> pad(x), of one value."""
     if not isinstance(x.op, Pad) or not same_number(x.op.value, op.value):
         return None
-    low, high = (tuple(p + q for p, q in zip(first, second)) for first, second in ((x.op.low, op.low), (x.op.high, op.high)))
+    low = tuple(p + q for p, q in zip(x.op.low, op.low))
+    high = tuple(p + q for p, q in zip(x.op.high, op.high))
     return b.emit(Pad(low, high, op.value), source(x))
 
 
@@ -252,14 +257,13 @@ def pad_filled(b: Builder, op, x):
     return filled(b, op.infer(x.type)[0], value) if value is not None and same_number(value, op.value) else None
 
 
-# ---- concat ------------------------------------------------------------------------------------------------------------
+# ---- concat ----------------------------------------------------------------------------------------------------------
 @rule(Concat)
 def concat_nested(b: Builder, op, *operands):
     """concat(concat(x, y), z) -> concat(x, y, z)."""
-    if not any(isinstance(o.op, Concat) and o.op.axis == op.axis for o in operands):
+    if op not in [o.op for o in operands]:
         return None
-    flat = [p for o in operands for p in (o.node.operands if isinstance(o.op, Concat) and o.op.axis == op.axis else (o,))]
-    return b.emit(op, *flat)
+    return b.emit(op, *(p for o in operands for p in (o.node.operands if o.op == op else (o,))))
 
 
 @rule(Concat)
@@ -285,11 +289,12 @@ def concat_neighbours(b: Builder, op, *operands):
 
 
 def _join_slices(b: Builder, axis: int, x: Value, y: Value) -> Value | None:
-    if not isinstance(x.op, Slice) or not isinstance(y.op, Slice) or source(x) is not source(y) or x.op.steps != y.op.steps:
-        return None
     first, second = x.op, y.op
+    if not isinstance(first, Slice) or not isinstance(second, Slice) or source(x) is not source(y):
+        return None
     agree = all(p == q for i, (p, q) in enumerate(zip(first.starts, second.starts)) if i != axis)
-    if not agree or first.starts[axis] + first.sizes[axis] * first.steps[axis] != second.starts[axis]:
+    end = first.starts[axis] + first.sizes[axis] * first.steps[axis]
+    if not agree or first.steps != second.steps or end != second.starts[axis]:
         return None
     sizes = (*first.sizes[:axis], first.sizes[axis] + second.sizes[axis], *first.sizes[axis + 1:])
     return emit_if_valid(b, Slice(first.starts, sizes, first.steps), source(x))

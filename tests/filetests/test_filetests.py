@@ -1,8 +1,8 @@
 """Do passes give the text that is written in the file?  `pytest --bless` rewrites the expected texts.
 
-A file names its pass in the first line, `# pass: canonicalize`. Cases follow, each of a line `# case: title`, a graph, a line
-`# expected:`, and the graph that the pass makes of it. Beside the text, each case is run before and after the pass on the same
-arrays, and its work may not grow.
+A file names its pass in the first line, `# pass: canonicalize`. Cases follow, each of a line `# case: title`, a graph,
+a line `# expected:`, and the graph that the pass makes of it. Beside the text, each case is run before and after the
+pass on the same arrays, and its work may not grow.
 """
 
 import re
@@ -36,20 +36,24 @@ class Case:
     end: int
 
 
+_CASE = re.compile(r"^# case: ([^\n]*)\n(.*?)^# expected:\n(.*?)(?=^# case: |\Z)", re.MULTILINE | re.DOTALL)
+
+
 def read_cases(path: Path) -> tuple[str, list[Case]]:
     """The name of a file's pass, and its cases."""
     text = path.read_text(encoding="utf-8")
     header = re.match(r"# pass: (\w+)\n", text)
     assert header, f"{path.name} begins with a line such as '# pass: canonicalize'"
     cases = []
-    for found in re.finditer(r"^# case: ([^\n]*)\n(.*?)^# expected:\n(.*?)(?=^# case: |\Z)", text, re.MULTILINE | re.DOTALL):
+    for found in _CASE.finditer(text):
         cases.append(Case(path, found[1], found[2], found[3].rstrip("\n") + "\n", found.start(3), found.end(3)))
-    assert cases and len(cases) == text.count("# case: "), f"{path.name}: each '# case:' needs a graph and '# expected:'"
+    assert cases and len(cases) == text.count("# case: "), f"{path.name}: each case needs a graph and '# expected:'"
     return header[1], cases
 
 
 FILES = sorted(HERE.glob("**/*.lam"))
-ALL = [pytest.param(name, case, id=f"{path.stem}-{case.title}") for path in FILES for name, cases in [read_cases(path)] for case in cases]
+ALL = [pytest.param(name, case, id=f"{path.stem}-{case.title}")
+       for path in FILES for name, cases in [read_cases(path)] for case in cases]
 
 
 @pytest.mark.parametrize("name, case", ALL)
@@ -69,14 +73,15 @@ def test_file(name, case, request):
 def assert_same_meaning(before: Graph, after: Graph) -> None:
     """Both graphs have one signature and compute the same numbers."""
     assert [(p.name, p.type) for p in after.params] == [(p.name, p.type) for p in before.params]
-    assert [r.type for r in after.results] == [r.type for r in before.results] and after.result_names == before.result_names
+    assert [r.type for r in after.results] == [r.type for r in before.results]
+    assert after.result_names == before.result_names
     arrays = random_arrays(before)
     for expected, result in zip(before.evaluate(*arrays), after.evaluate(*arrays)):
         if result.dtype.kind in "biu":
             np.testing.assert_array_equal(result, expected)
         else:
-            tolerance = 1e-2 if result.dtype.itemsize == 2 else 1e-5
-            np.testing.assert_allclose(result.astype(np.float64), expected.astype(np.float64), rtol=tolerance, atol=tolerance)
+            near = 1e-2 if result.dtype.itemsize == 2 else 1e-5
+            np.testing.assert_allclose(result.astype(np.float64), expected.astype(np.float64), rtol=near, atol=near)
 
 
 def bless(case: Case, text: str) -> None:

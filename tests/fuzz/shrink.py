@@ -12,17 +12,23 @@ from lamina.compiler.graph.interpret import interpret
 from lamina.compiler.ops import Constant
 
 
-def shrink(graph: Graph, arrays: list[np.ndarray], fails: Callable[[Graph, list[np.ndarray]], bool]) -> tuple[Graph, list[np.ndarray]]:
-    """The smallest graph found that still `fails`, and its arrays: one result, early values as parameters, operands skipped."""
+def shrink(graph: Graph, arrays: list[np.ndarray],
+           fails: Callable[[Graph, list[np.ndarray]], bool]) -> tuple[Graph, list[np.ndarray]]:
+    """The smallest graph found that still `fails`, and its arrays: one result, early values as parameters, operands
+    skipped."""
     changed = True
     while changed:
         changed = False
         for candidate in _candidates(graph, arrays):
-            if len(candidate[0].nodes) + len(candidate[0].results) < len(graph.nodes) + len(graph.results) and fails(*candidate):
+            if _size(candidate[0]) < _size(graph) and fails(*candidate):
                 graph, arrays = candidate
                 changed = True
                 break
     return graph, arrays
+
+
+def _size(graph: Graph) -> int:
+    return len(graph.nodes) + len(graph.results)
 
 
 def _candidates(graph: Graph, arrays):

@@ -1,7 +1,7 @@
 """Do all oracles agree on random graphs?  Text, the canonical graph and the native program against the interpreter.
 
-`--fuzz-graphs N` says how many graphs are tried. A graph that fails is shrunk to the fewest of its nodes that still fail, and
-printed as text with its arrays.
+`--fuzz-graphs N` says how many graphs are tried. A graph that fails is shrunk to the fewest of its nodes that still
+fail, and printed as text with its arrays.
 """
 
 import numpy as np
@@ -44,7 +44,8 @@ def differs(graph: Graph, arrays, run) -> str | None:
                 tolerance = largest * 2e-5
             wrong = ~np.isclose(got, want, rtol=tolerance, atol=tolerance, equal_nan=True)
         if wrong.any():
-            return f"result {i} differs in {int(wrong.sum())} of {wrong.size} elements: {got[wrong][:3]}, expected {want[wrong][:3]}"
+            return (f"result {i} differs in {int(wrong.sum())} of {wrong.size} elements: {got[wrong][:3]}, "
+                    f"expected {want[wrong][:3]}")
     return None
 
 
@@ -88,7 +89,8 @@ def check(graph: Graph, arrays, run, origin: str) -> None:
     if problem is not None:
         small, its_arrays = shrink(graph, arrays, lambda g, a: complain(g, a, run) is not None)
         problem = complain(small, its_arrays, run)
-        shown = "\n".join(f"{p.name} = np.array({a.tolist()}, {a.dtype.name!r})" for p, a in zip(small.params, its_arrays))
+        shown = "\n".join(f"{p.name} = np.array({a.tolist()}, {a.dtype.name!r})"
+                          for p, a in zip(small.params, its_arrays))
         pytest.fail(f"{origin}: {problem}\n\n{small}\n{shown}", pytrace=False)
 
 

@@ -5,12 +5,11 @@ import numpy as np
 from lamina.compiler.core.dims import evaluate, symbols_of
 from lamina.compiler.core.dtypes import as_dtype
 from lamina.compiler.graph.graph import Graph, subgraphs
-from lamina.compiler.ops import Contract, Conv, Reduce
 
 #: Elementwise operators by how many additions they cost, about.
 _WEIGHTS = {"pow": 40, "atan2": 20, "div": 4, "floor_div": 6, "mod": 6, "rem": 6, "sqrt": 4, "rsqrt": 4}
-_FREE = {"add", "sub", "mul", "neg", "abs", "max", "min", "and", "or", "xor", "not", "compare", "select", "cast", "shl", "shr", "sign", "floor",
-         "ceil", "round", "trunc", "is_nan", "is_inf"}
+_SIMPLE = {"add", "sub", "mul", "neg", "abs", "max", "min", "and", "or", "xor", "not", "compare", "select", "cast",
+           "shl", "shr", "sign", "floor", "ceil", "round", "trunc", "is_nan", "is_inf", "contract", "conv", "reduce"}
 SYMBOL = 8  # the extent that symbolic dims are taken to have, where their facts allow it
 
 
@@ -28,15 +27,15 @@ def work(graph: Graph, extents: dict[str, int] | None = None) -> int:
         if inner:
             total += sum(work(g, extents) for g in inner)
             continue
-        weight = _WEIGHTS.get(node.op.name, 1 if node.op.name in _FREE or isinstance(node.op, (Contract, Conv, Reduce)) else 10)
+        weight = _WEIGHTS.get(node.op.name, 1 if node.op.name in _SIMPLE else 10)
         flops = node.op.flops(*(o.type for o in node.operands))
-        known = extents | {s.name: SYMBOL for s in symbols_of(flops) if s.name not in extents} if not isinstance(flops, int) else {}
-        total += weight * evaluate(flops, known)
+        total += weight * evaluate(flops, {s.name: SYMBOL for s in symbols_of(flops)} | extents)
     return total
 
 
 def random_arrays(graph: Graph, seed: int = 0) -> list[np.ndarray]:
-    """An array for each parameter: small whole numbers, so that sums and products of floats are exact; bools are random."""
+    """An array for each parameter: small whole numbers, so that sums and products of floats are exact; bools are
+    random."""
     rng = np.random.default_rng(seed)
     extents = extents_of(graph)
     arrays = []

@@ -71,7 +71,8 @@ def test_batch_normalization_folds_exactly_enough():
 
     def column(low, high):
         return b.emit(Broadcast((n, 9, 11, 32), (3,)), b.constant(rng.uniform(low, high, 32).astype(np.float32)))
-    y = b.emit(Conv((1, 1), ((1, 1), (1, 1)), (1, 1)), x, b.constant(rng.standard_normal((3, 3, 16, 32)).astype(np.float32)))
+    w = rng.standard_normal((3, 3, 16, 32)).astype(np.float32)
+    y = b.emit(Conv((1, 1), ((1, 1), (1, 1)), (1, 1)), x, b.constant(w))
     y = b.emit(Add(), y, column(-1, 1))
     y = b.emit(Div(), b.emit(Sub(), y, column(-2, 2)), b.emit(Sqrt(), column(0.1, 9)))
     graph = b.finish([b.emit(Add(), b.emit(Mul(), y, column(-2, 2)), column(-1, 1))])
@@ -98,13 +99,12 @@ def test_canonical_graphs_are_given_back_as_they_are():
 
 
 def test_locations_names_and_constants_survive():
-    text = ("graph f(%x: f32[3]) -> (y) {\n  %0 = constant {array=f32[3](1.0, 2.0, 3.0), label=\"bias\"} : f32[3]\n"
-            "  %1 = neg(%x) : f32[3]  # m.py:3 in f\n  %2 = neg(%1) : f32[3]  # m.py:4 in f\n"
+    head = "graph f(%x: f32[3]) -> (y) {\n  %0 = constant {array=f32[3](1.0, 2.0, 3.0), label=\"bias\"} : f32[3]\n"
+    text = (head + "  %1 = neg(%x) : f32[3]  # m.py:3 in f\n  %2 = neg(%1) : f32[3]  # m.py:4 in f\n"
             "  %3 = mul(%2, %0) : f32[3]  # m.py:5 in f\n  return %3\n}\n")
     graph = parse_graph(text)
     after = canonicalize(graph)
-    assert print_graph(after) == ("graph f(%x: f32[3]) -> (y) {\n  %0 = constant {array=f32[3](1.0, 2.0, 3.0), label=\"bias\"} : f32[3]\n"
-                                  "  %1 = mul(%x, %0) : f32[3]  # m.py:5 in f\n  return %1\n}\n")
+    assert print_graph(after) == head + "  %1 = mul(%x, %0) : f32[3]  # m.py:5 in f\n  return %1\n}\n"
     assert after.nodes[0].op.array is graph.nodes[0].op.array
 
 
@@ -115,7 +115,8 @@ def test_lossless_casts_lose_nothing():
                 continue
             if a.is_float:
                 info = ml_dtypes.finfo(a.numpy)
-                values = np.array([0, 1, 1 + float(info.eps), info.max, info.min, info.tiny, np.inf], np.float64).astype(a.numpy)
+                ends = [0, 1, 1 + float(info.eps), info.max, info.min, info.tiny, np.inf]
+                values = np.array(ends, np.float64).astype(a.numpy)
             elif a.is_bool:
                 values = np.array([False, True])
             else:
