@@ -7,7 +7,7 @@ import re
 from dataclasses import fields, is_dataclass, replace
 from typing import Iterable, Mapping, Sequence
 
-from ..compiler.core.dims import UNBOUNDED, Dim, DimExpr, Symbol, parse_dim, parse_symbol, substitute
+from ..compiler.core.dims import UNBOUNDED, Dim, DimExpr, Symbol, parse_dim, parse_symbol, substitute, symbols_of
 from ..compiler.core.errors import LaminaError, ShapeError
 from ..compiler.core.types import TensorType
 from ..compiler.graph.builder import Builder
@@ -51,7 +51,6 @@ class Symbols:
                 self._collect_expression(dim)
 
     def _collect_expression(self, dim: Dim) -> None:
-        from ..compiler.core.dims import symbols_of
         for symbol in symbols_of(dim):
             self._add(symbol)
 

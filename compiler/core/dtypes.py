@@ -109,6 +109,7 @@ FLOATS = (float16, bfloat16, float32, float64)
 INTEGERS = (int8, int16, int32, int64, uint8, uint16, uint32, uint64)
 
 _BY_NAME = {d.name: d for d in ALL} | {d.short: d for d in ALL}
+_BY_NUMPY: dict[np.dtype, DType] = {}  # those asked for so far: a NumPy dtype's name takes microseconds to find
 _PYTHON = {bool: bool_, int: int64, float: float32}
 
 
@@ -116,6 +117,8 @@ def as_dtype(spec) -> DType:
     """The DType that `spec` names: a DType, a name ("float32" or "f32"), a NumPy dtype, or Python's bool, int, float."""
     if isinstance(spec, DType):
         return spec
+    if isinstance(spec, np.dtype) and spec in _BY_NUMPY:
+        return _BY_NUMPY[spec]
     if isinstance(spec, str) and spec in _BY_NAME:
         return _BY_NAME[spec]
     if isinstance(spec, type) and spec in _PYTHON:
@@ -123,7 +126,7 @@ def as_dtype(spec) -> DType:
     try:
         dtype = np.dtype(spec)
         if dtype.name in _BY_NAME:
-            return _BY_NAME[dtype.name]
+            return _BY_NUMPY.setdefault(dtype, _BY_NAME[dtype.name])
     except TypeError:
         pass
     raise DTypeError(f"lamina has no dtype {spec!r}", hint="it has " + ", ".join(d.name for d in ALL))
