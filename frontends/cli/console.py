@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
@@ -41,7 +42,7 @@ class Console:
 
     def result(self, command: str, data: dict) -> None:
         """The result of `command` as one JSON object; "schema" says by which rules it is to be read."""
-        self.print(json.dumps({"schema": SCHEMA, "command": command, **data}, indent=2, default=_plain))
+        self.print(json.dumps({"schema": SCHEMA, "command": command, **data}, indent=2, default=_plain, allow_nan=False))
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence]) -> None:
         """Rows under a header; numbers to the right. Plain columns where standard output is no terminal."""
@@ -94,7 +95,7 @@ class Console:
 
 
 class Progress:
-    """Shows a bar on a terminal once the work has taken `PATIENCE` seconds; with -v it logs each stage with its time."""
+    """Shows a bar on a terminal once the work has taken `PATIENCE` seconds; with -v it logs the time of each stage."""
 
     def __init__(self, console: Console, title: str):
         self._console = console
@@ -104,7 +105,8 @@ class Progress:
         self._display = None
         self._task = None
         self._stage, self._done, self._total = "", 0, 0
-        self._begun = self._stage_begun = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+        self._begun = self._told = time.perf_counter()
 
     def __enter__(self) -> Callable[[str, int, int], None]:
         console = self._console
@@ -115,13 +117,11 @@ class Progress:
         return self.tell
 
     def tell(self, stage: str, done: int = 0, total: int = 0) -> None:
-        """The work is in `stage`, `done` of `total` parts of it are ready."""
+        """`stage` is ready, or `done` of `total` parts of it: the time since the last call was spent on it."""
         with self._lock:
-            if stage != self._stage:
-                now = time.perf_counter()
-                if self._stage:
-                    self._console.detail(f"{self._stage}: {(now - self._stage_begun) * 1e3:.0f} ms")
-                self._stage_begun = now
+            now = time.perf_counter()
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._told
+            self._told = now
             self._stage, self._done, self._total = stage, done, total
             if self._display is not None:
                 self._update()
@@ -149,12 +149,13 @@ class Progress:
             timer.cancel()
         if display is not None:
             display.stop()
-        if kind is None:
-            self._console.detail(f"{self._title}: {(time.perf_counter() - self._begun) * 1e3:.0f} ms")
+        for stage, seconds in self._seconds.items():
+            self._console.detail(f"  {stage}: {seconds * 1e3:.0f} ms")
+        self._console.detail(f"{self._title}: {(time.perf_counter() - self._begun) * 1e3:.0f} ms")
 
 
 def _is_number(text: str) -> bool:
-    return text.replace(",", "").replace(".", "").lstrip("-").rstrip("x%").isdigit() or text in ("", "-")
+    return bool(re.fullmatch(r"-?[\d.,]+(e[+-]?\d+)?[x%]?( (ns|us|ms|s|bytes|KiB|MiB|GiB))?|-|inf|", text))
 
 
 def _plain(value):

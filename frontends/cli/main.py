@@ -48,7 +48,13 @@ def exit_code(error: BaseException) -> int:
                         ((LaminaError, OSError), USAGE)):
         if isinstance(error, kinds):
             return code
-    return INTERNAL
+    return USAGE if missing_package(error) else INTERNAL
+
+
+def missing_package(error: BaseException) -> str | None:
+    """The package that is not installed, where that is what went wrong."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return name if name and name != __package__.partition(".")[0] else None
 
 
 def report(error: Exception, arguments, argv: Sequence[str], console: Console) -> int:
@@ -82,6 +88,9 @@ def describe(error: Exception, code: int) -> tuple[str, str, str | None]:
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror or error}", "", None
+    package = missing_package(error)
+    if package:
+        return f"this needs the Python package {package}, which is not installed", "", f"pip install {package}"
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}".rstrip(": "), "", "a smaller --dim, or --max-memory, which plans for less"
     frame = next((f for f in reversed(traceback.extract_tb(error.__traceback__)) if Path(f.filename).is_relative_to(_PACKAGE)), None)

@@ -12,13 +12,12 @@ from ...compiler.core.options import Options
 from ...compiler.graph.graph import Graph
 
 TEXTS = (".lamina", ".txt")
-CONSTANTS = "constants.npz"  # beside a graph's text: the arrays that it names by digest
 _ROOMS = tuple(str(Path(__file__).resolve().parents[2] / room) for room in ("compiler", "frontends", "runtime"))
 
 
 def model_options(arguments) -> Options:
     """The compile options that were typed."""
-    return Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse)
+    return Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse, check=arguments.check, dump=arguments.dump)
 
 
 def load_graph(arguments, console) -> Graph:
@@ -49,18 +48,14 @@ def load_graph(arguments, console) -> Graph:
 def load_onnx(source, dims: dict, console) -> Graph:
     """The graph of an ONNX model."""
     from ..onnx import load
-    with console.progress("reading") as tell:
-        tell("import")
+    with console.progress("reading"):
         return load(source, dims=dims)
 
 
 def read_text(path: str) -> Graph:
-    """The graph that a text file spells. Large constants are read from `<name>.npz` or `constants.npz` beside it."""
-    from .arrays import read_arrays
-    file = Path(path)
-    beside = next((p for p in (file.with_suffix(".npz"), file.with_name(CONSTANTS)) if p.is_file()), None)
-    arrays = read_arrays(str(beside)) if beside is not None else {}
-    return parse(file.read_bytes(), path, restored(arrays))
+    """The graph that a text file spells. Large constants are read from `constants.npz` beside it, as a dump leaves them."""
+    from ..dump import read_constants
+    return parse(Path(path).read_bytes(), path, read_constants(Path(path).parent))
 
 
 def parse(data: bytes, source: str, constants: dict) -> Graph:
@@ -71,19 +66,6 @@ def parse(data: bytes, source: str, constants: dict) -> Graph:
     except (VerifyError, FormatError, UnicodeDecodeError) as error:
         message, hint = (error.message, error.hint) if isinstance(error, LaminaError) else (str(error), None)
         raise FormatError(f"{source}: {message}", hint=hint) from error
-
-
-def stored(constants: dict) -> dict:
-    """Constants as .npz takes them: types that it has no name for as bits, with the type's name behind the digest."""
-    import numpy as np
-    return {(f"{digest}.{a.dtype.name}" if a.dtype.kind == "V" else digest): (a.view(np.uint16) if a.dtype.kind == "V" else a)
-            for digest, a in constants.items()}
-
-
-def restored(arrays: dict) -> dict:
-    """The inverse of `stored`."""
-    from ...runtime.signature import numpy_dtype
-    return {key.partition(".")[0]: a.view(numpy_dtype(key.partition(".")[2])) if "." in key else a for key, a in arrays.items()}
 
 
 # ---- functions -------------------------------------------------------------------------------------------------------
@@ -182,11 +164,7 @@ def compile_model(arguments, console):
     """The Artifact of MODEL by the options that were typed; from the cache where it is there, without reading the model again."""
     from ..cached import compile_cached
     is_onnx = arguments.model.endswith(".onnx") and not arguments.spec
-    graph = None if is_onnx and not arguments.dump else load_graph(arguments, console)
-    if arguments.dump:
-        from .dump import dump_levels
-        dump_levels(graph, model_options(arguments), arguments.dump, console)
-    source, dims = (arguments.model, dict(arguments.dim)) if is_onnx else (graph, None)
+    source, dims = (arguments.model, dict(arguments.dim)) if is_onnx else (load_graph(arguments, console), None)
     with console.progress(f"compiling {Path(arguments.model).name}") as tell:
         return compile_cached(source, dims=dims, options=model_options(arguments), cache=None if arguments.no_cache else "default", progress=tell)
 
@@ -196,7 +174,7 @@ def load_executable(arguments, console):
     from ...runtime.executable import Executable
     if arguments.model.endswith(".lam"):
         from ...runtime.package import load_artifact
-        if arguments.dim or arguments.spec or arguments.dump or model_options(arguments) != Options():
+        if arguments.dim or arguments.spec or model_options(arguments) != Options():
             raise LaminaError(f"{arguments.model} is compiled already", hint="options of the compilation belong to `lamina build`")
         return Executable(load_artifact(arguments.model))
     artifact = compile_model(arguments, console)

@@ -95,7 +95,9 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-memory", type=byte_count, metavar="BYTES", help="most bytes of the arena: 512MiB, 1.5G, 1000000")
     group.add_argument("--no-fuse", action="store_true", help="every operator in a kernel of its own")
     group.add_argument("--no-cache", action="store_true", help="neither read nor write the compile cache")
-    group.add_argument("--dump", metavar="DIR", help="write every stage of the compilation into this folder")
+    group.add_argument("--dump", metavar="DIR", help="write every stage of the compilation into this folder, up to one that fails")
+    group.add_argument("--check", choices=("none", "each"), default="none",
+                       help="each: compare every stage with the traced graph, and name the first that changes a number")
 
 
 def dim_fact(text: str) -> tuple[str, str]:

@@ -85,16 +85,18 @@ class Levels:
         if self.error is not None:
             raise self.error
         placed = list(self.passes.values())[-1]
-        self._tell("place", 0, 0)
         program = place_graph(placed, self.target)
-        return replace(program, plan=plan_memory(program, self.options.max_memory))
+        program = replace(program, plan=plan_memory(program, self.options.max_memory))
+        self._tell("place", 0, 0)
+        return program
 
     @cached_property
     def modules(self) -> dict[str, str]:
         """LLVM text by module: one for each distinct kernel, "host", "support"."""
         from ...compiler.driver import module_texts
+        modules = dict(module_texts(self.program, self.target))
         self._tell("llvm", 0, 0)
-        return dict(module_texts(self.program, self.target))
+        return modules
 
     @cached_property
     def assembly(self) -> dict[str, str]:
@@ -103,8 +105,8 @@ class Levels:
         modules = {name: text for name, text in self.modules.items() if name != "support"}
         out = {}
         for name, text in modules.items():
-            self._tell("asm", len(out), len(modules))
             out[name] = compile_assembly(text, self.target)
+            self._tell("asm", len(out), len(modules))
         return out
 
     def sections(self, stage: str) -> list[tuple[str, str]]:
@@ -130,17 +132,10 @@ class Levels:
         return "\n".join(f"{mark}{title}\n{text}" if mark else text for title, text in sections)
 
     def kernel_modules(self) -> list[str]:
-        """For each kernel of the program the name of its LLVM module. Kernels that do the same share one, made at the first."""
-        from ...compiler.kernel.text import structural_key
-        names = iter(name for name in self.modules if name not in ("host", "support"))
-        known: dict[str, str] = {}
-        out = []
-        for kernel in self.program.kernels:
-            key = structural_key(kernel)
-            if key not in known:
-                known[key] = next(names)
-            out.append(known[key])
-        return out
+        """For each kernel of the program the name of its LLVM module; kernels that do the same share one."""
+        from ...compiler.codegen.module import kernel_module
+        by_text = {text.replace(f"@{name}", "@kernel"): name for name, text in self.modules.items()}
+        return [by_text[kernel_module(kernel, self.target, "kernel")] for kernel in self.program.kernels]
 
     def fused_locations(self) -> dict[int, list[str]]:
         """For each kernel number the locations of the nodes that it computes, from its launches and the groups behind them."""

@@ -132,6 +132,12 @@ def test_a_reader_that_goes_away(digits, tmp_path):
     assert process.wait() == 141 and err == ""
 
 
+def test_a_package_that_is_not_installed(lamina, digits, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    ended = lamina("info", digits)
+    assert ended.code == 2 and "needs the Python package onnx" in ended.err and "pip install onnx" in ended.err
+
+
 def test_exit_codes_by_kind():
     assert [exit_code(e) for e in (lm.ShapeError("x"), FileNotFoundError(), lm.UnsupportedError("x"), lm.BudgetError("x"), MemoryError(),
                                    lm.CompilerError("x"), lm.VerifyError("x"), ValueError())] == [2, 2, 3, 4, 4, 5, 5, 5]

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 import lamina as lm
-from lamina.compiler.graph.text import graph_constants
-from lamina.frontends.cli.arrays import npz_bytes
-from lamina.frontends.cli.model import read_text, stored
+from lamina.frontends.cli.model import read_text
 
 SOURCE = '''\
 import numpy as np
@@ -93,9 +91,9 @@ def test_text_finds_its_constants_beside_it(lamina, tmp_path):
         (tmp_path / f"{name}.lamina").write_text(str(g))
         missing = lamina("info", tmp_path / f"{name}.lamina")
         assert missing.code == 2 and "constants that were not given" in missing.err
-        (tmp_path / f"{name}.npz").write_bytes(npz_bytes(stored(graph_constants(g))))
-        assert read_text(str(tmp_path / f"{name}.lamina")) == g
-        assert lamina("info", tmp_path / f"{name}.lamina").code == 0
+        lm.compile(g, options=lm.Options(dump=str(tmp_path / name)))
+        assert read_text(str(tmp_path / name / "00-traced.lamina")) == g
+        assert lamina("info", tmp_path / name / "00-traced.lamina").code == 0
 
 
 def test_standard_input_holds_a_model(lamina, mlp, digits, monkeypatch):

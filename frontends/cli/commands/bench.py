@@ -64,7 +64,7 @@ def run(arguments, console) -> int:
         console.result("bench", {"model": arguments.model, "inputs": {n: f"{a.dtype.name}{list(a.shape)}" for n, a in feeds.items()},
                                  "prepare_seconds": prepared, "results": rows, "ratios": ratios(rows, arguments.vs)})
     else:
-        print_rows(rows, feeds, arguments, console)
+        print_rows(rows, feeds, prepared, arguments, console)
     return OK
 
 
@@ -131,10 +131,10 @@ def ratios(rows: list[dict], peer: str | None) -> dict[str, float]:
     return {str(threads): medians[peer, threads] / time for (name, threads), time in medians.items() if name == "lamina"} if peer else {}
 
 
-def print_rows(rows: list[dict], feeds, arguments, console) -> None:
+def print_rows(rows: list[dict], feeds, prepared: float, arguments, console) -> None:
     """The table, and how the two compare."""
     from ..console import format_seconds
-    console.note("inputs: " + ", ".join(f"{n} {a.dtype.name}{list(a.shape)}" for n, a in feeds.items()))
+    console.note(f"ready in {format_seconds(prepared)}; inputs: " + ", ".join(f"{n} {a.dtype.name}{list(a.shape)}" for n, a in feeds.items()))
     console.table(("contender", "threads", "median", "p90", "p99", "minimum", "samples"),
                   [(r["contender"], r["threads"], *(format_seconds(r[k]) for k in ("median", "p90", "p99", "minimum")), r["samples"]) for r in rows])
     for threads, ratio in ratios(rows, arguments.vs).items():

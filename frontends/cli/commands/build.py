@@ -39,8 +39,7 @@ def run(arguments, console) -> int:
                           if output.suffix not in KINDS else "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"))
     model = load_artifact(arguments.model, runnable=False) if arguments.model.endswith(".lam") else compile_model(arguments, console)
     before = {path: path.stat().st_mtime_ns for path in output.parent.glob("*.h")}
-    with console.progress(f"linking {output.name}") as tell:
-        tell("link")
+    with console.progress(f"writing {output.name}"):
         build(model, output, name=arguments.name, linker=arguments.linker)
     files = [output, *(path for path in sorted(output.parent.glob("*.h")) if before.get(path) != path.stat().st_mtime_ns and path != output)]
     manifest = model.manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 
 from ..parser import FAILED, OK
@@ -79,8 +80,15 @@ def onnx_nodes() -> list[str]:
 
 
 def groups(executable) -> list[dict]:
-    """The launches of a run: which operators each kernel computes, and the node of the model where it ends."""
-    return [{"kernel": launch["kernel"], "operators": launch["label"], "location": launch["location"]} for launch in executable.kernels]
+    """The launches of a run: which operators each kernel computes, and the nodes of the ONNX file that they come from."""
+    from ....compiler.ops.control import Fused
+    origins: dict[tuple[str, str], list[str]] = {}
+    for node in executable.artifact.texts["fused"].nodes:
+        if isinstance(node.op, Fused):
+            names = dict.fromkeys(inner.location.name for inner in node.op.body.nodes if inner.location.name)
+            origins[str(node.location), node.op.label] = list(names)
+    return [{"kernel": launch["kernel"], "operators": launch["label"], "nodes": origins.get((launch["location"], launch["label"]), [])}
+            for launch in executable.kernels]
 
 
 def reference(graph, x):
@@ -124,7 +132,7 @@ def show(data: dict, images, labels, predicted, count: int, console) -> None:
     out = console.print
     kernels = data["kernels"]
     out(f"A network for handwritten digits, 8 x 8 pixels, from an ONNX file with {len(data['onnx_nodes'])} nodes:")
-    out("  " + " ".join(data["onnx_nodes"]))
+    out(textwrap.fill(" ".join(data["onnx_nodes"]), 100, initial_indent="  ", subsequent_indent="  "))
     out(f"compiled to native code in {format_seconds(data['compile_seconds'])}.")
     out()
     for line in pictures(images, labels, predicted, count, console.is_terminal):
@@ -133,8 +141,9 @@ def show(data: dict, images, labels, predicted, count: int, console) -> None:
     out(f"{right} of {data['images']} test images are right ({data['accuracy']:.1%}).")
     out()
     out(console.bold(f"{data['graph_nodes']} operators became {len(kernels)} kernels"))
+    width = max(len(kernel["operators"].replace("+", " + ")) for kernel in kernels)
     for number, kernel in enumerate(kernels, 1):
-        out(f"  {number}. {kernel['operators'].replace('+', ' + ')}" + (f"   ({kernel['location']})" if kernel["location"] else ""))
+        out(f"  {number:2}. {kernel['operators'].replace('+', ' + ').ljust(width)}   {' '.join(kernel['nodes'])}".rstrip())
     out()
     out(console.bold("Memory"))
     out(f"  arena {data['arena_bytes']:,} bytes for batches of up to {data['extent']}; the lower bound is {data['lower_bound']:,}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..parser import OK, add_compile_options, add_model_options
 
 SUMMARY = "the model at any stage of the compilation, as text, JSON, DOT or a page with all stages"
@@ -28,10 +30,12 @@ def configure(parser) -> None:
 
 def run(arguments, console) -> int:
     """Print or write a stage; with --dump alone write all of them."""
+    from dataclasses import replace
+
     from ....compiler.core.errors import LaminaError
     from ...report.levels import Levels
     from ..arrays import write_file
-    from ..dump import dump_levels
+    from ...cached import compile_cached
     from ..model import load_graph, model_options
     form = arguments.format or ("json" if console.json else _form_of(arguments.output))
     if arguments.stage and arguments.after:
@@ -39,13 +43,16 @@ def run(arguments, console) -> int:
     graph = load_graph(arguments, console)
     options = model_options(arguments)
     if arguments.dump:
-        files = dump_levels(graph, options, arguments.dump, console)
+        with console.progress(f"dumping {graph.name}") as tell:
+            compile_cached(graph, options=options, cache=None, progress=tell)
+        files = sorted(path.name for path in Path(arguments.dump).iterdir())
+        console.note(f"{len(files)} files in {arguments.dump}")
         if not (arguments.stage or arguments.after or arguments.format or arguments.output != "-"):
             if console.json:
                 console.result("ir", {"folder": arguments.dump, "files": files})
             return OK
     with console.progress(f"compiling {graph.name}") as tell:
-        text = render(Levels(graph, options, tell), arguments.stage or "traced", arguments.after, form, arguments.model)
+        text = render(Levels(graph, replace(options, dump=None), tell), arguments.stage or "traced", arguments.after, form, arguments.model)
     if arguments.output == "-":
         console.print(text.rstrip("\n"))
     else:
