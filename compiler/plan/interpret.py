@@ -1,7 +1,7 @@
 """What does a program compute?  Run its steps over NumPy memory, each launch with the kernel interpreter: the oracle of the host code.
 
 The arena is one array of bytes with the planned offsets. Memory that a storage takes over is poisoned, and every byte remembers
-whether it was written since, so that a read of what nobody made is an error that names the step and the storage.
+for which storage it was written last, so that a read of what nobody made is an error that names the step and the storage.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def run(program: Program, arrays: Sequence[np.ndarray], extents: Mapping[str, in
 
 
 class _Memory:
-    """Bytes, and for each whether it was written."""
+    """Bytes, and for each the number of the storage as which it was written: a slot's in the arena, 0 elsewhere, -1 if it was not."""
 
     def __init__(self, size: int):
         self.bytes = np.full(size, POISON, np.uint8)
-        self.written = np.zeros(size, bool)
+        self.owner = np.full(size, -1, np.int32)
 
     @classmethod
     def holding(cls, array: np.ndarray) -> "_Memory":
         memory = cls(0)
         memory.bytes = np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy()
-        memory.written = np.ones(memory.bytes.size, bool)
+        memory.owner = np.zeros(memory.bytes.size, np.int32)
         return memory
 
 
@@ -58,15 +58,17 @@ class _Run:
         self.starts = starts_at(program.plan, extents)
         self.memories = {"input": list(map(_Memory.holding, arrays)), "constant": list(map(_Memory.holding, program.constants)),
                          "output": [_Memory(evaluate(p.type.nbytes, extents)) for p in program.outputs]}
+        self.numbers = {id(slot.storage): i for i, slot in enumerate(program.plan.slots)}
         self.alive: set[int] = set()  # arena storages, by id, whose memory is theirs since their first use
 
     def results(self) -> tuple[np.ndarray, ...]:
         self.steps(self.program.steps)
         found = []
         for port, memory in zip(self.program.outputs, self.memories["output"]):
-            if not memory.written.all():
-                raise VerifyError(f"program {self.program.name!r}: {int((~memory.written).sum())} of {memory.written.size} bytes of output "
-                                  f"{port.name!r} were never written")
+            unwritten = int((memory.owner < 0).sum())
+            if unwritten:
+                raise VerifyError(f"program {self.program.name!r}: {unwritten} of {memory.owner.size} bytes of output {port.name!r} were "
+                                  "never written")
             found.append(memory.bytes.view(port.type.dtype.numpy).reshape(tuple(evaluate(d, self.extents) for d in port.type.shape)))
         return tuple(found)
 
@@ -91,11 +93,13 @@ class _Run:
             if buffer.role in ("in", "constant", "inout"):
                 self.require_written(place, launch)
             elif buffer.role == "workspace":
-                self.forget(place, launch)
+                self.view(place, launch, owners=False)[...] = poison(place)
+            else:
+                self.view(place, launch, owners=False)  # it must lie inside
         run_kernel(kernel, {b.name: self.array(p, b, launch) for p, b in params}, self.extents, self.backwards)
         for place, buffer in params:
             if buffer.role in ("out", "inout"):
-                self.view(place, launch, flags=True)[...] = True
+                self.view(place, launch, owners=True)[...] = self.number(place.storage)
 
     def loop(self, loop: Loop) -> None:
         name = loop.counter.name
@@ -145,19 +149,17 @@ class _Run:
         self.alive.add(id(storage))
         start = self.starts[id(storage)]
         size = evaluate(storage.size, self.extents)
-        self.arena.bytes[start:start + size] = FLOAT_POISON if place.dtype.is_float else POISON
-        self.arena.written[start:start + size] = False
+        self.arena.bytes[start:start + size] = poison(place)
+        self.arena.owner[start:start + size] = -1
+
+    def number(self, storage: Storage) -> int:
+        return self.numbers[id(storage)] if storage.kind == "arena" else 0
 
     def require_written(self, place: Place, step) -> None:
-        flags = self.view(place, step, flags=True)
-        if not flags.all():
-            raise VerifyError(f"program {self.program.name!r}: {self.named(step)} reads {int((~flags).any(-1).sum())} elements of "
-                              f"{named(place.storage)} that were not written",
-                              location=getattr(step, "location", None))
-
-    def forget(self, place: Place, step) -> None:
-        self.view(place, step, flags=False)[...] = FLOAT_POISON if place.dtype.is_float else POISON
-        self.view(place, step, flags=True)[...] = False
+        foreign = self.view(place, step, owners=True) != self.number(place.storage)
+        if foreign.any():
+            raise VerifyError(f"program {self.program.name!r}: {self.named(step)} reads {int(foreign.any(-1).sum())} elements of "
+                              f"{named(place.storage)} that were not written", location=getattr(step, "location", None))
 
     def array(self, place: Place, buffer: Buffer, step) -> np.ndarray:
         """The place's memory as the kernel interpreter takes it: from its first element to the end of its storage."""
@@ -171,10 +173,10 @@ class _Run:
 
     def values(self, place: Place, step) -> np.ndarray:
         """A copy of the elements of a place, in its shape."""
-        return np.ascontiguousarray(self.view(place, step, flags=False)).view(place.dtype.numpy)[..., 0]
+        return np.ascontiguousarray(self.view(place, step, owners=False)).view(place.dtype.numpy)[..., 0]
 
-    def view(self, place: Place, step, flags: bool) -> np.ndarray:
-        """The bytes of a place, or their flags: its shape and the bytes of an element."""
+    def view(self, place: Place, step, owners: bool) -> np.ndarray:
+        """The bytes of a place, or their owners: its shape and the bytes of an element. VerifyError where it leaves its storage."""
         memory, start, end = self.extent(place.storage)
         size, shape = place.dtype.itemsize, self.shape(place)
         strides = [evaluate(s, self.extents) * size for s in place.strides]
@@ -184,8 +186,9 @@ class _Run:
         if 0 not in shape and (low < start or high > end):
             raise VerifyError(f"program {self.program.name!r}: {self.named(step)} reaches the bytes {low - start}..{high - start} of "
                               f"{named(place.storage)}, which has {end - start}", location=getattr(step, "location", None))
-        data = memory.written if flags else memory.bytes
-        return np.lib.stride_tricks.as_strided(data[first:], (*shape, size), (*strides, 1))
+        data = memory.owner if owners else memory.bytes
+        width = data.itemsize
+        return np.lib.stride_tricks.as_strided(data[first:], (*shape, size), (*(s * width for s in strides), width))
 
     def extent(self, storage: Storage) -> tuple[_Memory, int, int]:
         """The memory that a storage lies in, and the bytes of it that are its own."""
@@ -206,3 +209,8 @@ class _Run:
         if not isinstance(step, Launch):
             return step
         return f"step {step.step} ({self.program.kernels[step.kernel].name})"
+
+
+def poison(place: Place) -> int:
+    """The byte that memory nobody has written is full of."""
+    return FLOAT_POISON if place.dtype.is_float else POISON
