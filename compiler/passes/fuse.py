@@ -262,8 +262,11 @@ class _Fusion:
                     continue
                 if any(r in self.graph.results or not self.graph.users.get(r) or any(u not in members for u in self.graph.users[r])
                        for r in node.results):
-                    group.nodes.remove(node)
-                    group.values.difference_update(node.results)
+                    dropped = [node]  # and the members that read it, which would wait for it while it waits for the group
+                    for member in dropped:
+                        dropped += [u for r in member.results for u in self.graph.users.get(r, ()) if u in members and u not in dropped]
+                    group.nodes[:] = [n for n in group.nodes if n not in dropped]
+                    group.values.difference_update(r for n in dropped for r in n.results)
                     changed = True
                     break
 
