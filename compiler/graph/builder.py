@@ -9,6 +9,7 @@ from typing import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ..core.dims import DimExpr
 from ..core.errors import LaminaError
 from ..core.location import UNKNOWN, Location
 from ..core.types import TensorType
@@ -86,7 +87,7 @@ class Builder:
 
     def _fold(self, op, operands) -> tuple[Value, ...] | None:
         from ..ops.constant import Constant
-        if not all(isinstance(o.op, Constant) for o in operands) or op.expands:
+        if not all(isinstance(o.op, Constant) for o in operands) or op.expands or has_symbols(op):
             return None
         types = op.infer(*(o.type for o in operands))
         if not all(t.is_static for t in types):
@@ -108,6 +109,22 @@ class Builder:
                 needed.update(id(o) for o in node.operands)
         nodes = tuple(n for n in self.nodes if id(n) in live)
         return Graph(tuple(self.params), nodes, tuple(results), self.name, tuple(result_names))
+
+
+def has_symbols(op) -> bool:
+    """Whether a symbolic dim stands in `op`'s fields, or in the graphs that it holds."""
+    pending = list(op.attributes().values())
+    while pending:
+        value = pending.pop()
+        if isinstance(value, DimExpr) or isinstance(value, Value) and not value.type.is_static:
+            return True
+        if isinstance(value, tuple):
+            pending += value
+        elif isinstance(value, Graph):
+            pending += value.params
+            for node in value.nodes:
+                pending += (*node.results, *node.op.attributes().values())
+    return False
 
 
 def rebuild(graph: Graph, rules=None, transform: Callable | None = None, fold: bool = True) -> Graph:
