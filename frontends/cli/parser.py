@@ -25,7 +25,8 @@ examples:
   lamina build model.onnx -o libmodel.so              a shared library and its C header
 
 exit codes: 0 ok, 1 a check failed, 2 usage or unreadable input, 3 unsupported model, 4 over budget, 5 internal error,
-130 interrupted. Data goes to standard output, everything else to standard error."""
+130 interrupted. Data goes to standard output, everything else to standard error. LAMINA_TRACEBACK=full shows all of an error,
+`lamina doctor` the settings in force."""
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):

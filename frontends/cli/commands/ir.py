@@ -43,7 +43,7 @@ def run(arguments, console) -> int:
     graph = load_graph(arguments, console)
     options = model_options(arguments)
     if arguments.dump:
-        with console.progress(f"dumping {graph.name}") as tell:
+        with console.progress(f"dumping {Path(arguments.model).name}") as tell:
             compile_cached(graph, options=options, cache=None, progress=tell)
         files = sorted(path.name for path in Path(arguments.dump).iterdir())
         console.note(f"{len(files)} files in {arguments.dump}")
@@ -51,7 +51,7 @@ def run(arguments, console) -> int:
             if console.json:
                 console.result("ir", {"folder": arguments.dump, "files": files})
             return OK
-    with console.progress(f"compiling {graph.name}") as tell:
+    with console.progress(f"compiling {Path(arguments.model).name}") as tell:
         text = render(Levels(graph, replace(options, dump=None), tell), arguments.stage or "traced", arguments.after, form, arguments.model)
     if arguments.output == "-":
         console.print(text.rstrip("\n"))
