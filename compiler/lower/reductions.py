@@ -15,8 +15,11 @@ from ..targets.target import Target
 from .domain import Domain, find_domain
 from .elements import Elements
 from .loops import CHUNK_WORK, SLOW, group_symbols, reader
+from .split_reductions import FEW, PART_WORK, SplitColumns, SplitRows
 
 ROW_LIMIT = 1 << 14  # elements of a row that is kept on the stack between phases
+FEW_ROWS = 8  # rows that are too few to give every thread its share
+MANY_ROWS = 2048  # so many rows are added up in parts: sums stay accurate, and memory is read in order
 COLUMN_VECTORS = 4  # vectors of columns that are reduced together: whole cache lines, several adds in flight
 
 
@@ -24,7 +27,7 @@ def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], ta
     """The kernel of a group whose reductions share one domain."""
     nest = ReductionNest(body, params, results, target)
     nest.emit()
-    return Kernel(name, tuple(params) + tuple(results), nest.block.statements, tuple(group_symbols(body, *params, *results)))
+    return Kernel(name, (*params, *results, *nest.block.workspaces), nest.block.statements, tuple(group_symbols(body, *params, *results)))
 
 
 class ReductionNest:
@@ -64,6 +67,9 @@ class ReductionNest:
         row_work = nominal(product(domain.shape[a] for a in domain.reduced)) * self.cost
         parallel = nominal(count) * row_work >= 2 * CHUNK_WORK and count != 1
         grain = max(1, CHUNK_WORK // max(1, row_work))
+        if nominal(count) < FEW_ROWS and nominal(count) * row_work >= 2 * PART_WORK:
+            SplitRows(self, kept, [a for a in domain.reduced if domain.shape[a] != 1]).emit()
+            return
         if count == 1:
             self.row(domain, [as_expr(0)] * len(domain.shape))
             return
@@ -234,6 +240,10 @@ class ReductionNest:
         block = wide if len(domain.phases) == 1 and nominal(extent) >= wide else self.width
         blocks = (extent + (block - 1)) // block
         work = nominal(count) * nominal(extent) * column_work
+        streams = len(domain.phases) == 1 and nominal(extent) >= wide and column_work >= MANY_ROWS * self.cost
+        if work >= 2 * PART_WORK and (streams or nominal(count * blocks) < FEW) and column_work >= 2 * self.cost:
+            SplitColumns(self, kept, reduced, lanes).emit()
+            return
         kind = "parallel" if work >= 2 * CHUNK_WORK and count * blocks != 1 else "serial"
         grain = max(1, CHUNK_WORK // max(1, column_work * block))
         with self.block.loop("columns", count * blocks, kind, grain) as flat:
