@@ -1,7 +1,8 @@
 """Which functions make arrays from nothing, or from plain Python values?
 
 New floating arrays are float32, integers int64. Inside a traced function the results are traced arrays, like all
-others. """
+others.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ def resize(x, shape: Sequence[Dim], /, method: str = "linear", *, coordinates: s
     "half_pixel_symmetric", "pytorch_half_pixel", "align_corners" or "asymmetric"; `rounding`, for nearest:
     "round_prefer_floor", "round_prefer_ceil", "floor" or "ceil". `scales` are the exact factors where extents were
     rounded. `antialias` widens the filter when shrinking. `exclude_outside` ignores elements outside x in place of
-    repeating the edge. """
+    repeating the edge.
+    """
     x, shape = as_array(x), as_shape(shape)
     if len(shape) != len(x.shape):
         raise shape_error(f"resize of shape {shape_text(x.shape)} to {shape_text(shape)}: ranks differ")

@@ -124,7 +124,8 @@ def take(x, indices, /, axis: int | None = None) -> Array:
     """x's elements at `indices` (of any shape) along `axis`, of the flattened array without one.
 
     Negative indices count from the end. Known ones must lie within; traced ones that lie outside mean the nearest
-    element. """
+    element.
+    """
     x = as_array(x)
     if axis is None:
         x, axis = ravel(x), 0
