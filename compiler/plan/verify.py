@@ -244,11 +244,10 @@ class _Verifier:
                 self.at(loop)
                 self.read(loop.condition, extents, sizes, written, shown)
             self.flow(loop.steps, extents, sizes, written, shown)
-        for key in {_key(p.storage) for launch in walk_launches(loop.steps) for p, b in
-                    zip(launch.places, self.program.kernels[launch.kernel].params) if b.role not in ("in", "constant")
-                    and any(s.name == loop.counter.name for s in _symbols(p.offset))}:
-            if trip != 0:
-                written.add(key, 0, sizes[key])  # the iterations between write what lies between
+        for launch in walk_launches(loop.steps):
+            for place in launch.places:
+                if any(s.name == loop.counter.name for s in _symbols(place.offset)):
+                    written.fill(_key(place.storage))  # the iterations between write what lies between
         extents[loop.counter.name + ".end"] = trip if trip is not None else counts[-1]
 
     def read(self, place: Place, extents, sizes, written: "_Written", shown: str) -> None:
@@ -289,6 +288,12 @@ class _Written:
         apart = [r for r in ranges if r[1] < low or high < r[0]]
         joined = [r for r in ranges if not (r[1] < low or high < r[0])]
         self.found[key] = [*apart, (min([low, *(r[0] for r in joined)]), max([high, *(r[1] for r in joined)]))]
+
+    def fill(self, key) -> None:
+        """What lies between written bytes counts as written."""
+        ranges = self.found.get(key)
+        if ranges:
+            self.found[key] = [(min(r[0] for r in ranges), max(r[1] for r in ranges))]
 
     def covers(self, key, low: int, high: int) -> bool:
         return low >= high or any(a <= low and high <= b for a, b in self.found.get(key, ()))
