@@ -179,7 +179,7 @@ class _Fusion:
         for operand in node.operands:
             if operand not in group.values and self._reaches(operand, group):
                 return "another operand depends on this kernel through other kernels: fusing would make a cycle"
-        if group.kind == "reduction" or isinstance(op, Reduce):
+        if (group.kind == "reduction" and not self._follows(group, node)) or isinstance(op, Reduce):
             trial = Group("reduction", [*group.nodes, node], group.values | set(node.results))
             try:
                 find_domain(self._body(self._without_trailing_views(trial))[0])
@@ -187,6 +187,11 @@ class _Fusion:
                 return str(mismatch)
             group.kind = "reduction"
         return None
+
+    def _follows(self, group: Group, node: Node) -> bool:
+        """Whether a pointwise node lies in the domain because its one operand from the group does."""
+        inside = {o for o in node.operands if o in group.values}
+        return node.op.is_pointwise and len(inside) == 1 and all(not o.op.is_view and not isinstance(o.op, Reduce) for o in inside)
 
     def _same_size(self, group: Group, node: Node) -> bool:
         """Whether a pointwise node walks the same elements as the group's last pointwise node."""
@@ -284,10 +289,11 @@ class _Fusion:
                     continue
                 if operand.node in members:
                     continue
-                if isinstance(operand.op, Constant) and operand.op.array.size == 1 and group.kind != "single":
+                from_memory = group.kind == "single" or is_contraction(node)  # tiles are read from buffers
+                if isinstance(operand.op, Constant) and operand.op.array.size == 1 and not from_memory:
                     env[operand] = builder.constant(operand.op.array)
                     continue
-                if isinstance(operand.op, Broadcast) and group.kind != "single":
+                if isinstance(operand.op, Broadcast) and not from_memory:
                     number = operand.node.operands[0]
                     if isinstance(number.op, Constant) and number.op.array.size == 1:  # a number: no memory is read for it
                         env[operand] = builder.emit(operand.op, builder.constant(number.op.array))
