@@ -50,7 +50,7 @@ def find_domain(body: Graph) -> Domain:
         """Where the dims of `value` lie for the reductions that it reads, and the last phase among those."""
         seen: dict[int, int | None] = {}
         last = -1
-        names = {f"d{i}": i for i in range(value.type.rank)}
+        names = {f"$d{i}": i for i in range(value.type.rank)}
         elements = Elements(body, BlockBuilder(), {})
 
         def placeholder(of: Value, phase: int | None):

@@ -97,7 +97,7 @@ def plan_nest(body: Graph, params: list[Buffer], stores: list[tuple[Value, Buffe
     shape = stores[0][0].shape
     trial = BlockBuilder(symbols)
     elements = Elements(body, trial, dict(zip(body.params, params)))
-    index = tuple(Var(f"axis{i}") for i in range(len(shape)))
+    index = tuple(Var(f"$axis{i}") for i in range(len(shape)))
     values = [elements.at(v, index) for v, _ in stores]
     found: dict[int, Load] = {}
     seen: set[int] = set()
@@ -154,7 +154,7 @@ def _used_outside_addresses(exprs, names: frozenset[str]) -> set[str]:
 
 
 def _mergeable(outer: int, inner: int, shape, accesses, bound: set[str]) -> bool:
-    a, b = f"axis{outer}", f"axis{inner}"
+    a, b = f"$axis{outer}", f"$axis{inner}"
     if a in bound or b in bound:
         return False
     return all(form is not None and form.get(a, 0) == form.get(b, 0) * shape[inner] for form in accesses)
@@ -164,7 +164,7 @@ def _lane_axis(runs, extents, accesses, target: Target) -> int | None:
     """The loop whose neighbours lie side by side in most accesses; the last one on a tie."""
     best, best_score = None, -1.0
     for i, run in enumerate(runs):
-        step = [form.get(f"axis{run[-1]}", 0) for form in accesses if form is not None]
+        step = [form.get(f"$axis{run[-1]}", 0) for form in accesses if form is not None]
         score = sum(1.0 if s == 1 else 0.6 if s == 0 else 0.0 for s in step) / max(1, len(step))
         if nominal(extents[i]) < 8:
             score *= 0.3
