@@ -5,7 +5,7 @@ import pytest
 
 from lamina.compiler.core.dtypes import as_dtype
 from lamina.compiler.graph.builder import Builder
-from lamina.compiler.ops import (Add, ArgReduce, Broadcast, Contract, Conv, Cumulative, Div, Exp, Pool, Reduce, ScatterAlong, ScatterNd, Sort,
+from lamina.compiler.ops import (Add, ArgReduce, Broadcast, Contract, Conv, Cumulative, Div, Exp, Mul, Pool, Reduce, Rsqrt, ScatterAlong, ScatterNd, Sort,
                                  Sub, TakeAlong, Tanh, Transpose)
 from lamina.compiler.ops.op import Sample
 
@@ -86,21 +86,41 @@ def test_large_operands_on_any_number_of_threads(name):
             assert a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_softmax_is_the_same_on_any_number_of_threads(axis):
-    x = floats(301, 517)
-    builder = Builder("softmax", fold=False)
-    value = builder.parameter(types_of([x])[0], "x")
-    kept = (1 - axis,)
+def mean_spread(builder, value, axes):
+    """The mean of `value` over `axes`, at every place."""
+    kept = tuple(i for i in range(value.type.rank) if i not in axes)
+    total = builder.emit(Reduce("sum", axes), value)
+    count = builder.constant(np.full(total.shape, np.prod([value.shape[i] for i in axes]), np.float32))
+    return builder.emit(Broadcast(value.shape, kept), builder.emit(Div(), total, count))
 
+
+def softmax(builder, x, axes):
     def spread(kind, of):
-        return builder.emit(Broadcast(x.shape, kept), builder.emit(Reduce(kind, (axis,)), of))
-    powers = builder.emit(Exp(), builder.emit(Sub(), value, spread("max", value)))
-    graph = builder.finish([builder.emit(Div(), powers, spread("sum", powers)), builder.emit(Add(), value, value)])
+        kept = tuple(i for i in range(x.type.rank) if i not in axes)
+        return builder.emit(Broadcast(x.shape, kept), builder.emit(Reduce(kind, axes), of))
+    powers = builder.emit(Exp(), builder.emit(Sub(), x, spread("max", x)))
+    return builder.emit(Div(), powers, spread("sum", powers))
+
+
+def normalize(builder, x, axes):
+    centered = builder.emit(Sub(), x, mean_spread(builder, x, axes))
+    variance = mean_spread(builder, builder.emit(Mul(), centered, centered), axes)
+    return builder.emit(Mul(), centered, builder.emit(Rsqrt(), variance))
+
+
+@pytest.mark.parametrize("function", [softmax, normalize])
+@pytest.mark.parametrize("shape, axes", [((301, 517), (0,)), ((301, 517), (1,)), ((2, 200_001), (1,)), ((300_001,), (0,)), ((50_001, 7), (0,)),
+                                         ((9, 40, 50, 17), (0, 1, 2)), ((3, 20, 80, 9), (1, 2))])
+def test_groups_of_reductions_on_any_number_of_threads(function, shape, axes):
+    x = floats(*shape)
+    builder = Builder(function.__name__, fold=False)
+    value = builder.parameter(types_of([x])[0], "x")
+    graph = builder.finish([function(builder, value, axes), builder.emit(Add(), value, value)])
     executable = compiled(graph)
+    assert len(executable.kernels) <= 2
     one = executable(x, threads=1)
     for a, b in zip(one, graph.evaluate(x)):
-        np.testing.assert_allclose(a, b, rtol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=3e-5, atol=1e-5)
     for threads in (2, 7):
         for a, b in zip(one, executable(x, threads=threads)):
             assert a.tobytes() == b.tobytes()
