@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+from typing import Mapping, Sequence
 
 from ..core.dims import evaluate, nominal, symbols_of, UNBOUNDED
 from ..core.errors import BudgetError
 from .program import MemoryPlan, Program, Slot, Storage, arena_storages
 
 ALIGNMENT = 64
+ATTEMPTS = 40  # to place all storages within a limit, from one order
+WORK = 2_000_000  # pairs of storages that are looked at, all in all: about a second
 
 
 def plan_memory(program: Program, max_memory: int | None = None) -> MemoryPlan:
     """Offsets for every arena storage. BudgetError, naming the tensors live at the peak, where they exceed `max_memory` bytes.
 
-    Several orders of placing are tried (by size, by live bytes at the step, by first use) and the smallest arena is kept; the
-    lower bound is the largest sum of bytes that are live at one step.
+    The lower bound is the largest sum of bytes that are live at one step: most plans need no more.
     """
     storages = arena_storages(program)
     symbolic = any(not isinstance(s.size, int) for s in storages)
     sizes = [_aligned(_extent(s.size)) for s in storages]
     peak, step = _peak(storages, sizes)
-    best: list[int] | None = None
-    best_end = 0
-    for order in _orders(storages, sizes, step):
-        offsets = _pack(storages, sizes, order)
-        end = max((o + s for o, s in zip(offsets, sizes)), default=0)
-        if best is None or end < best_end:
-            best, best_end = offsets, end
-        if best_end <= peak:
-            break
-    if max_memory is not None and best_end > max_memory:
+    offsets = _Packer(storages, sizes, peak, step).offsets()
+    below: list[tuple[int, ...]] = [()] * len(storages)
+    if symbolic:
+        below = _below(storages, offsets)
+        offsets = _stacked(offsets, below, sizes)
+    slots = tuple(map(Slot, storages, offsets, below))
+    total = max((o + s for o, s in zip(offsets, sizes)), default=0)
+    if max_memory is not None and total > max_memory:
         live = sorted(((size, s) for s, size in zip(storages, sizes) if s.first <= step <= s.last), key=lambda p: -p[0])
         rows = "\n".join(f"  {size:>12,} bytes  {s.label}{'  at ' + str(s.location) if s.location and str(s.location) else ''}"
                          for size, s in live[:12])
-        raise BudgetError(f"the arena takes {best_end:,} bytes, {max_memory:,} are allowed; live at the peak (step {step}):\n{rows}",
+        raise BudgetError(f"the arena takes {total:,} bytes, {max_memory:,} are allowed; live at the peak (step {step}):\n{rows}",
                           hint="allow more with max_memory, or make the batch or the sequence shorter")
-    slots = tuple(Slot(s, o, _below(i, storages, best, sizes) if symbolic else ()) for i, (s, o) in enumerate(zip(storages, best or [])))
-    return MemoryPlan(slots, best_end, peak, step, symbolic)
+    return MemoryPlan(slots, total, peak, step, symbolic)
 
 
 def _extent(size) -> int:
@@ -57,6 +55,73 @@ def _peak(storages: list[Storage], sizes: list[int]) -> tuple[int, int]:
         if live > peak:
             peak, step = live, when
     return peak, step
+
+
+class _Packer:
+    """Finds offsets for storages of known sizes."""
+
+    def __init__(self, storages: list[Storage], sizes: list[int], peak: int, step: int):
+        self.storages, self.sizes, self.peak = storages, sizes, peak
+        self.neighbours = _neighbours(storages)
+        self.orders = list(_orders(storages, sizes, step))
+        self.work = WORK
+
+    def offsets(self) -> list[int]:
+        """An offset for each storage: the first placement found that needs no more than the peak, else the smallest found."""
+        best: list[int] = []
+        best_end = 0
+        for order in self.orders:
+            offsets, _ = self.pack(order, None)
+            end = max((o + s for o, s in zip(offsets, self.sizes)), default=0)
+            if not best or end < best_end:
+                best, best_end = offsets, end
+            if best_end <= self.peak:
+                return best
+        limit = self.peak
+        while limit < best_end and self.work > 0:
+            for order in self.orders:
+                offsets = self.squeeze(order, limit)
+                if offsets is not None:
+                    return offsets
+            limit += max(ALIGNMENT, _aligned(self.peak // 200))
+        return best
+
+    def squeeze(self, order: list[int], limit: int) -> list[int] | None:
+        """Offsets within `limit`, or None: what fits nowhere goes earlier in the next attempt (squeaky wheel optimization: Joslin and
+        Clements, JAIR 10, 1999)."""
+        order = list(order)
+        for _ in range(ATTEMPTS):
+            if self.work <= 0:
+                return None
+            offsets, failed = self.pack(order, limit)
+            if failed is None:
+                return offsets
+            at = order.index(failed)
+            order.insert(at // 2, order.pop(at))
+        return None
+
+    def pack(self, order: list[int], limit: int | None) -> tuple[list[int], int | None]:
+        """(offsets, None): each storage in turn lies in the tightest gap between those placed that are live at the same time.
+
+        Within a limit it lies at the end of its gap whose neighbour lives longer; (offsets, i) where storage i fits nowhere.
+        """
+        sizes, forever = self.sizes, 1 << 62
+        offsets: list[int] = [-1] * len(sizes)
+        for i in order:
+            size = sizes[i]
+            self.work -= len(self.neighbours[i]) + 1
+            busy = sorted((offsets[j], offsets[j] + sizes[j], self.storages[j].last) for j in self.neighbours[i] if offsets[j] >= 0)
+            at, below, best, best_gap = 0, forever, None, None
+            for low, high, last in busy if limit is None else (*busy, (limit, limit, forever)):
+                gap = low - at
+                if gap >= size and (best_gap is None or gap < best_gap):
+                    best, best_gap = at if limit is None or below >= last else low - size, gap
+                if high > at:
+                    at, below = high, last
+            if best is None and limit is not None:
+                return offsets, i
+            offsets[i] = at if best is None else best
+        return offsets, None
 
 
 def _orders(storages, sizes, step):
@@ -80,30 +145,30 @@ def _orders(storages, sizes, step):
             yield sorted(base, key=lambda i: (not at_peak[i], -noisy[i]))
 
 
-def _pack(storages, sizes, order) -> list[int]:
-    """Each storage in turn at the tightest gap between those placed that are live at the same time."""
-    offsets = [0] * len(storages)
-    placed: list[int] = []
-    for i in order:
-        s = storages[i]
-        busy = sorted((offsets[j], offsets[j] + sizes[j]) for j in placed
-                      if not (storages[j].last < s.first or s.last < storages[j].first))
-        at, best, best_gap = 0, None, None
-        for low, high in busy:
-            gap = low - at
-            if gap >= sizes[i] and (best_gap is None or gap < best_gap):
-                best, best_gap = at, gap
-            at = max(at, high)
-        offsets[i] = at if best is None else best
-        placed.append(i)
-    return offsets
+def _neighbours(storages: list[Storage]) -> list[list[int]]:
+    """For each storage those that are live with it."""
+    found: list[list[int]] = [[] for _ in storages]
+    live: list[int] = []
+    for i in sorted(range(len(storages)), key=lambda i: storages[i].first):
+        live = [j for j in live if storages[j].last >= storages[i].first]
+        for j in live:
+            found[i].append(j)
+            found[j].append(i)
+        live.append(i)
+    return found
 
 
-def _below(i: int, storages, offsets, sizes) -> tuple[int, ...]:
-    """The slots that are live with slot i and lie under it: at other extents it starts where the highest of them ends."""
-    s = storages[i]
-    return tuple(j for j, t in enumerate(storages) if j != i and not (t.last < s.first or s.last < t.first)
-                 and offsets[j] + sizes[j] <= offsets[i])
+def _below(storages: list[Storage], offsets: list[int]) -> list[tuple[int, ...]]:
+    """For each storage those that are live with it and lie under it: at other extents it starts where the highest of them ends."""
+    return [tuple(sorted(j for j in found if offsets[j] < offsets[i])) for i, found in enumerate(_neighbours(storages))]
+
+
+def _stacked(offsets: list[int], below: Sequence[tuple[int, ...]], sizes: list[int]) -> list[int]:
+    """The first byte of each storage where it lies on those below it; `offsets` say in which order they come."""
+    starts = [0] * len(offsets)
+    for i in sorted(range(len(offsets)), key=offsets.__getitem__):
+        starts[i] = max((starts[j] + sizes[j] for j in below[i]), default=0)
+    return starts
 
 
 def starts_at(plan: MemoryPlan, extents: Mapping[str, int]) -> dict[int, int]:
@@ -117,15 +182,12 @@ def bytes_at(plan: MemoryPlan, extents: Mapping[str, int]) -> int:
 
 
 def _layout(plan: MemoryPlan, extents: Mapping[str, int]) -> tuple[dict[int, int], int]:
+    slots = plan.slots
     if not plan.is_symbolic:
-        return {id(slot.storage): slot.offset for slot in plan.slots}, plan.arena_bytes
-    starts: dict[int, int] = {}
-    ends: dict[int, int] = {}
-    for i in sorted(range(len(plan.slots)), key=lambda i: plan.slots[i].offset):
-        storage = plan.slots[i].storage
-        starts[id(storage)] = max((ends[j] for j in plan.slots[i].above), default=0)
-        ends[i] = starts[id(storage)] + _aligned(evaluate(storage.size, extents))
-    return starts, max(ends.values(), default=0)
+        return {id(slot.storage): slot.offset for slot in slots}, plan.arena_bytes
+    sizes = [_aligned(evaluate(slot.storage.size, extents)) for slot in slots]
+    starts = _stacked([slot.offset for slot in slots], [slot.above for slot in slots], sizes)
+    return {id(slot.storage): start for slot, start in zip(slots, starts)}, max(map(int.__add__, starts, sizes), default=0)
 
 
 def unbounded_symbols(program: Program) -> list[str]:
