@@ -15,6 +15,7 @@ from .passes.inline_calls import inline_calls
 from .passes.layout import propagate_layout
 from .passes.padding import separate_padding
 from .passes.pack import pack_weights
+from .passes.share_joins import share_joins
 from .passes.sink_constants import sink_constants
 from .passes.split_transposed import split_transposed
 from .plan.materialize import materialize
@@ -40,6 +41,7 @@ STAGES = (
     Stage("canonicalize-layout", lambda g, t, o, r: canonicalize(g), "canonical", "folds what layout left: transposed constants, unit dims"),
     Stage("split-transposed", lambda g, t, o, r: split_transposed(g), "canonical", "before its convolutions get their borders"),
     Stage("padding", lambda g, t, o, r: separate_padding(g), "canonical", "after the rules that fold pads into convolutions, before groups form"),
+    Stage("share-joins", lambda g, t, o, r: share_joins(g), "canonical", "while joins are single ops, before their parts are grouped"),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
     Stage("pack", lambda g, t, o, r: pack_weights(g, t), "fused", "constant operands of contractions take their kernel's layout"),
     Stage("materialize", lambda g, t, o, r: materialize(g), "placed", "results and joins get memory of their own; late, since it copies"),
