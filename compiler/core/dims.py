@@ -231,6 +231,9 @@ def divide_exactly(a: Dim, b: Dim) -> Dim | None:
         return 1
     if a == 0:
         return 0
+    parts = [atom.denominator for monomial, _ in b.terms for atom in monomial if isinstance(atom, FloorDiv)]
+    if parts and (whole := b * parts[0]) != b and _floor_divisions(whole) < len(parts):
+        return divide_exactly(a * parts[0], whole)  # n / (n // 8) where 8 divides n
     (lead, lead_c), *_ = b.terms
     first = _terms(a)[0]
     quotient_monomial = _remove(first[0], lead)
@@ -244,6 +247,10 @@ def divide_exactly(a: Dim, b: Dim) -> Dim | None:
         return None
     more = divide_exactly(rest, b)
     return None if more is None else part + more
+
+
+def _floor_divisions(d: Dim) -> int:
+    return sum(isinstance(atom, FloorDiv) for monomial, _ in _terms(d) for atom in monomial)
 
 
 def _remove(monomial: Monomial, divisor: Monomial) -> Monomial | None:

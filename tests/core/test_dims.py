@@ -14,7 +14,8 @@ M = symbol("m")
 
 @pytest.mark.parametrize("dividend, divisor, name", [
     (N, 8, "((n) // 8)"), (3 * N, 2, "3*((n) // 2)"), (6 * N, 4, "3*((n) // 2)"), (N * M, 4, "m*((n) // 4)"),
-    (N + 16, 8, "((n) // 8) + 2"), (N, 16, None), (M, 2, None), (4 * M, 2, "2*m"), (N + 3, 8, None), (N * M, N, "m")])
+    (N + 16, 8, "((n) // 8) + 2"), (N, 16, None), (M, 2, None), (4 * M, 2, "2*m"), (N + 3, 8, None), (N * M, N, "m"),
+    (N, N // 8, "8"), (N * M, N // 2, "2*m"), (3 * N * N, N // 4, "12*n"), (N + 8, N // 8, None), (N // 2, N // 8, "4"), (N // 8, N, None)])
 def test_exact_division_uses_the_multiples_of_symbols(dividend, divisor, name):
     quotient = divide_exactly(dividend, divisor)
     assert (None if quotient is None else str(quotient)) == name
