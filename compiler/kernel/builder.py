@@ -134,6 +134,8 @@ def select(condition: Expr, x: Expr, y: Expr) -> Expr:
 def cast(dtype: DType, x: Expr) -> Expr:
     if x.dtype == dtype:
         return x
+    if isinstance(x, Cast) and x.x.dtype == dtype and x.dtype == dtype.compute:
+        return x.x  # widened and back: the same value
     if isinstance(x, Const) and not x.dtype.is_float and (dtype.is_float or dtype == int64):
         return constant(x.value, dtype)
     return Cast(dtype, x)

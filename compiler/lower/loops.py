@@ -14,6 +14,7 @@ from ..kernel.builder import BlockBuilder, add, as_expr, cast, minimum, mul, sub
 from ..kernel.ir import Buffer, Expr, Kernel, Load, Var
 from ..targets.target import Target
 from .affine import affine
+from .crossing import Access, Crossing, CrossingNest, crossing_loads, find_crossing
 from .elements import Elements, loads_of
 
 CHUNK_WORK = 1 << 14  # element operations that make a chunk worth handing to another thread
@@ -28,14 +29,17 @@ def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
     for value, buffer in zip(body.results, results):
         nests.setdefault(value.shape, []).append((value, buffer))
     plans = {shape: plan_nest(body, params, stores, symbols, target) for shape, stores in nests.items()}
-    flat = any(plan.is_merged for plan in plans.values())
+    flat = any(plan.is_merged or plan.crossing for plan in plans.values())
     inputs = [flatten(b) if flat else b for b in params]
     outputs = {b.name: flatten(b) if flat else b for b in results}
     for shape, stores in nests.items():
         elements = Elements(body, block, {})
         for value, buffer, own in zip(body.params, params, inputs):
             elements.computed[value] = reader(buffer, own)
-        emit_nest(elements, plans[shape], [(v, b, outputs[b.name]) for v, b in stores], block, target)
+        if plans[shape].crossing is not None:
+            _emit_crossing(elements, plans[shape], list(zip(body.params, params, inputs)), [(v, b, outputs[b.name]) for v, b in stores], block)
+        else:
+            emit_nest(elements, plans[shape], [(v, b, outputs[b.name]) for v, b in stores], block, target)
     return Kernel(name, tuple(inputs) + tuple(outputs[b.name] for b in results), block.statements,
                   tuple(s.name for s in symbols.values()))
 
@@ -87,6 +91,8 @@ class NestPlan:
     width: int
     cost: int  # element operations for one element
     streaming: bool = False
+    crossing: Crossing | None = None
+    accesses: tuple[Access, ...] = ()  # where the nest crosses over: its loads, then its stores
 
     @property
     def is_merged(self) -> bool:
@@ -125,7 +131,27 @@ def plan_nest(body: Graph, params: list[Buffer], stores: list[tuple[Value, Buffe
     if narrow == 8 and any(d.itemsize <= 4 for d in dtypes):
         width = target.vector_bytes // 4 if target.vector_bytes >= 32 else width
     cost = 1 + sum(1 for n in body.nodes if not n.op.is_view) + 8 * sum(1 for n in body.nodes if getattr(n.op, "kernel_op", "") in SLOW)
-    return NestPlan(tuple(map(tuple, runs)), tuple(extents), vector, width, cost)
+    buffers = [load.buffer for load in found.values()] + [b for _, b in stores]
+    by_run = [None if form is None else Access(b, {None: form.get("", 0), **{i: form.get(f"$axis{run[-1]}", 0) for i, run in enumerate(runs)}})
+              for form, b in zip(accesses, buffers)]
+    crossing = find_crossing(extents, by_run[:len(found)], by_run[len(found):], target)
+    return NestPlan(tuple(map(tuple, runs)), tuple(extents), vector, width, cost, False, crossing, tuple(by_run) if crossing else ())
+
+
+def _emit_crossing(elements: Elements, plan: NestPlan, operands, stores, block: BlockBuilder) -> None:
+    """The loops of a nest that crosses over. `operands` and `stores` are (value, buffer, the kernel's own buffer)."""
+    count, write = len(plan.accesses) - len(stores), plan.crossing.write
+    crossing = {id(a.buffer): a for a in crossing_loads(list(plan.accesses[:count]), write)}
+    loads = [(v, b, Access(own, crossing[id(b)].steps)) for v, b, own in operands if id(b) in crossing]
+    written = [(v, b, Access(own, a.steps)) for (v, b, own), a in zip(stores, plan.accesses[count:])]
+    rank = stores[0][0].type.rank
+
+    def position(starts) -> tuple[Expr, ...]:
+        index: list[Expr] = [as_expr(0)] * rank
+        for run, start in zip(plan.runs, starts):
+            index[run[-1]] = start
+        return tuple(index)
+    CrossingNest(plan.crossing, elements, plan.extents, plan.cost, loads, written, position, block).emit()
 
 
 SLOW = frozenset(("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "erfc", "sin", "cos", "tan", "pow", "div", "atan2", "sqrt", "rsqrt"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ...core.dtypes import DType, bool_, int32, int64
 from ...core.errors import CompilerError
-from ...kernel.builder import add, as_expr, mul
+from ...kernel.builder import add, as_expr, binary as index_arithmetic, mul
 from ...kernel.ir import Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
 from ...lower.math import EXPANDED, expand
 from .conversions import cast
 from .emitter import Emitter
 from .remainder import remainder
+from .shuffles import gather_lanes
 from .values import Val, constant, memory_type, register_type, suffix, vector_type
 
 _INTEGER = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor"}
@@ -320,6 +321,32 @@ def register_offset(e: Emitter, buffer: Buffer, index: tuple[Expr, ...]) -> int:
     return total
 
 
+def written_offset(e: Emitter, buffer: Buffer, index: tuple[Expr, ...]) -> int:
+    """`register_offset` for what is written: lanes lie side by side."""
+    if any(e.varies(i) for i in index) and e.coefficient(linear_index(buffer, index)) != 1:
+        raise CompilerError(f"lanes of register buffer {buffer.name!r} are written that are no neighbours")
+    return register_offset(e, buffer, index)
+
+
+def _lane_offsets(e: Emitter, buffer: Buffer, index: tuple[Expr, ...]) -> list[int]:
+    """The slot of a register buffer that each lane reads."""
+    def number(expr: Expr, lane: int) -> int:
+        if isinstance(expr, Const):
+            return expr.value
+        if isinstance(expr, Var):
+            value = e.bindings[expr.name]
+            if value is not None and not value.text.startswith("%"):
+                return int(value.text) + (lane if expr.name == e.vector.var.name else 0)
+            if expr.name in e.definitions:
+                return number(e.definitions[expr.name], lane)
+        if isinstance(expr, Binary):
+            folded = index_arithmetic(expr.op, Const(number(expr.x, lane), int64), Const(number(expr.y, lane), int64))
+            if isinstance(folded, Const):
+                return folded.value
+        raise CompilerError(f"register buffer {buffer.name!r} is indexed by a value that is not constant after unrolling")
+    return [sum(number(i, lane) * stride for i, stride in zip(index, buffer.strides)) for lane in range(e.vector.width)]
+
+
 def address(e: Emitter, buffer: Buffer, index: tuple[Expr, ...]) -> Val:
     """The address of buffer[index] (of the first lane's element)."""
     key = ("index", id(buffer), *map(id, index))
@@ -378,7 +405,10 @@ def load(e: Emitter, expr: Load, lane_zero: bool) -> Val:
 
 
 def _register(e: Emitter, buffer: Buffer, expr: Load, lane_zero: bool) -> Val:
-    """What a register buffer holds at a constant place; one lane of a vector where a single element is asked for."""
+    """What a register buffer holds at a constant place; one lane of a vector where a single element is asked for. Lanes may come
+    from any places that are known, as when a tile is read across."""
+    if not lane_zero and any(e.varies(i) for i in expr.index) and e.coefficient(linear_index(buffer, expr.index)) != 1:
+        return gather_lanes(e, e.slots[id(buffer)], _lane_offsets(e, buffer, expr.index), buffer.name)
     slots, offset = e.slots[id(buffer)], register_offset(e, buffer, expr.index)
     start = offset if offset in slots else max(s for s in slots if s < offset)
     value = slots[start]

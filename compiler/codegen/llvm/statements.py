@@ -10,7 +10,7 @@ from ...core.errors import CompilerError
 from ...kernel.ir import Accumulate, Alloc, Binary, Expr, For, If, Let, Load, Prefetch, Stmt, Store, Var
 from ...kernel.sharing import expressions, postorder
 from .emitter import Emitter, Frame, VectorLoop, children
-from .expressions import address, binary, evaluate, fma, load, register_offset, splat, store
+from .expressions import address, binary, evaluate, fma, load, splat, store, written_offset
 from .values import Val, constant, memory_type
 
 
@@ -50,7 +50,7 @@ def _store(e: Emitter, s: Store) -> None:
         return
     if any(e.varies(i) for i in s.index) or id(s.buffer) in e.lane_registers:
         value = splat(e, value, e.vector.width)
-    e.slots[id(s.buffer)][register_offset(e, s.buffer, s.index)] = value
+    e.slots[id(s.buffer)][written_offset(e, s.buffer, s.index)] = value
 
 
 def _combine(e: Emitter, op: str, old: Val, expr: Expr) -> Val:
@@ -65,7 +65,7 @@ def _accumulate(e: Emitter, s: Accumulate) -> None:
         old = load(e, Load(buffer, s.index), False)
         store(e, buffer, s.index, _combine(e, s.op, old, s.value))
         return
-    offset = register_offset(e, buffer, s.index)
+    offset = written_offset(e, buffer, s.index)
     lanes = e.partials.get(id(buffer))
     if lanes is not None and not any(e.varies(i) for i in s.index):
         accumulators = lanes[offset]
