@@ -15,11 +15,13 @@ from ..kernel.ir import Buffer
 
 
 def accumulate_tile(block: BlockBuilder, dtype: DType, lanes: int, rows: int, padded: int, reach: int,
-                    sums: list[tuple[Dim, Dim, Dim | None]], left: Callable[[int, Expr], Expr], right: Callable[[Expr, Expr], Expr]) -> Buffer:
+                    sums: list[tuple[Dim, Dim, Dim | None]], left: Callable[[int, Expr], Expr], right: Callable[[Expr, Expr], Expr],
+                    ahead: Callable[[Expr], None] | None = None) -> Buffer:
     """A register buffer [rows, padded] that holds the sum over `sums` of left(row, k) * right(k, lane), lanes below `reach`.
 
     `sums` are loops, outermost first: (extent, stride on the left, stride on the right; None counts positions, for a packed operand).
-    `left` and `right` get the offsets that these make. `padded` is a multiple of `lanes`.
+    `left` and `right` get the offsets that these make. `padded` is a multiple of `lanes`. `ahead` may ask for what is read some
+    steps later.
     """
     acc = block.alloc("acc", dtype, (rows, padded), "register")
     with block.loop("i", rows, "unroll") as i:
@@ -34,6 +36,8 @@ def accumulate_tile(block: BlockBuilder, dtype: DType, lanes: int, rows: int, pa
                 nest(depth + 1, add(a, mul(k, as_expr(a_stride))), further)
             return
         ka, kb = block.let("ka", a), block.let("kb", b)
+        if ahead is not None:
+            ahead(kb)
         for r in range(rows):
             factor = cast(dtype, left(r, ka))
             with block.loop("l", reach, "vector", lanes) as lane:

@@ -30,20 +30,22 @@ class Tile:
 def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target) -> Tile:
     """The tile for a product of this many rows and columns: accumulators, held vectors and one broadcast fill the registers.
 
-    Few rows take wide tiles, so that weights stream in long runs and several sums are in flight.
+    Few rows take the widest tiles that hold them, so that weights stream in long runs and many sums are in flight.
     """
     lanes = target.lanes(dtype)
-    count = nominal(rows)
     registers = target.vector_registers
-    if isinstance(rows, int) and count <= 2:
-        vectors = registers // 4
-    elif isinstance(rows, int) and count <= registers // 5:
-        vectors = 4
-    else:
-        vectors = target.tile_vectors
-    vectors = max(1, min(vectors, -(-nominal(columns) // lanes)))
-    most = max(1, (registers - vectors - 1) // vectors)
-    return Tile(min(most, max(1, count)) if isinstance(rows, int) else min(most, target.tile_rows), vectors, lanes)
+    widest = -(-nominal(columns) // lanes)
+    if not isinstance(rows, int):
+        vectors = max(1, min(target.tile_vectors, widest))
+        return Tile(min(_most_rows(vectors, registers), target.tile_rows), vectors, lanes)
+    fitting = (v for v in range(registers // 4, target.tile_vectors, -1) if _most_rows(v, registers) >= rows)
+    vectors = max(1, min(next(fitting, target.tile_vectors), widest))
+    return Tile(max(1, min(_most_rows(vectors, registers), rows)), vectors, lanes)
+
+
+def _most_rows(vectors: int, registers: int) -> int:
+    """Rows of `vectors` accumulators that fit into the registers beside the held vectors and a broadcast."""
+    return max(1, (registers - vectors - 1) // vectors)
 
 
 @dataclass(frozen=True)
