@@ -1,8 +1,8 @@
 """Which stage of a compilation changes a number?  Every level is run on the same inputs and compared with the traced graph.
 
 How far two correct levels may differ is measured, not guessed: the traced graph is run again with every rounding disturbed by up to
-one unit in the last place (Monte Carlo arithmetic: Parker, "Monte Carlo Arithmetic", UCLA CSD-970002, 1997). Elements whose integers
-or booleans change under that are decided by rounding and are not compared.
+one unit in the last place (Parker, "Monte Carlo Arithmetic", UCLA CSD-970002, 1997). Integers and booleans that change under that, and
+floats that overflow or stop to, are decided by rounding and are not compared.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _expected(name: str, array: np.ndarray, others: list[np.ndarray]) -> _Expect
     finite = np.isfinite(wide)
     largest = np.abs(wide[finite]).max(initial=0.0)
     tolerance = SLACK[dtype.name] * largest + NOISE * apart[np.isfinite(apart)].max(initial=0.0)
-    return _Expected(name, array, float(tolerance), ~finite & ~np.isnan(wide) | finite & ~np.isfinite(apart))
+    return _Expected(name, array, float(tolerance), np.any([np.isfinite(other) != finite for other in others], axis=0))
 
 
 # ---- inputs ----------------------------------------------------------------------------------------------------------
