@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
@@ -17,6 +19,9 @@ from ..compiler.core.options import Options
 from ..compiler.graph.graph import Graph
 from ..runtime.artifact import Artifact
 from ..runtime.cache import DiskCache, artifact_key, default_cache
+
+
+LARGE_BYTES = 1 << 25  # of constants; above, an artifact is written to the cache on a thread of its own
 
 
 def compile_cached(model, *specs, dims: Mapping | None = None, options: Options = Options(), donate: tuple[int, ...] = (),
@@ -76,6 +81,7 @@ def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tu
     if not path.is_file():
         _import_file(path, dims)  # raises what there is to say
     choices = (repr(sorted((dims or {}).items())), *_choices(options, donate))
+    before = _state(path)
     main = file_digest(path)
     names_key = artifact_key("external data", main)
     names = cache.get(names_key)
@@ -87,13 +93,22 @@ def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tu
                 artifact.texts = TextsOnDemand(lambda: _compile(_import_file(path, dims)[0], options, donate, cache))
                 return artifact
     graph, files = _import_file(path, dims)
-    before = [_state(file) for file in files]
-    key = _file_key(file_digest(path), files, choices)
+    others = [_state(file) for file in files[1:]]
+    key = _file_key(main, files, choices)
     artifact = _compile(graph, options, donate, cache, progress)
-    if [_state(file) for file in files] == before and file_digest(path) == main:  # nobody wrote them meanwhile
+    if [_state(file) for file in files] == [before, *others]:  # nobody wrote them meanwhile
         cache.put(names_key, json.dumps([os.path.relpath(file, path.parent.resolve()) for file in files[1:]]).encode())
-        cache.put_artifact(key, artifact, files)
+        _store(cache, key, artifact, files)
     return artifact
+
+
+def _store(cache: DiskCache, key: str, artifact: Artifact, files: list[Path]) -> None:
+    """Put an artifact into the cache: a large one beside the caller's work, which need not wait for the disk."""
+    if sum(c.nbytes for c in artifact.constants) < LARGE_BYTES:
+        cache.put_artifact(key, artifact, files)
+        return
+    kept = replace(artifact, texts={})  # what is stored, not the graphs behind it
+    threading.Thread(target=cache.put_artifact, args=(key, kept, files), name="lamina-cache", daemon=False).start()
 
 
 def _import_file(path: Path, dims: Mapping | None) -> tuple[Graph, list[Path]]:

@@ -35,5 +35,8 @@ def _on_threads(work, items) -> list:
     threads = min(8, len(items), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     if threads <= 1:
         return [work(item) for item in items]
-    with ThreadPoolExecutor(threads, thread_name_prefix="lamina-digest") as pool:  # hashlib lets go of Python's lock
-        return list(pool.map(work, items))
+    try:
+        with ThreadPoolExecutor(threads, thread_name_prefix="lamina-digest") as pool:  # hashlib lets go of Python's lock
+            return list(pool.map(work, items))
+    except RuntimeError:  # the interpreter is ending, and starts no threads any more
+        return [work(item) for item in items]
