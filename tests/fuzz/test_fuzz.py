@@ -1,22 +1,28 @@
-"""Do all oracles agree on random graphs?  Text, the canonical graph and the native program against the interpreter.
+"""Do all oracles agree on random graphs?  Text, the canonical graph, the program and native code against the interpreter.
 
 `--fuzz-graphs N` says how many graphs are tried. A graph that fails is shrunk to the fewest of its nodes that still
 fail, and printed as text with its arrays.
 """
+
+import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lamina as lm
 from lamina.compiler.core.errors import UnsupportedError
 from lamina.compiler.graph.graph import Graph
 from lamina.compiler.graph.interpret import interpret
 from lamina.compiler.graph.text import graph_constants, parse_graph, print_graph
 from lamina.compiler.passes.canonicalize import canonicalize
+from lamina.compiler.plan.interpret import run as run_program
+from lamina.compiler.plan.text import parse_program, print_program, program_constants
 
 from ..graph.work import work
+from ..ops.native import compiled
+from ..plan.programs import program_of
 from .generate import Choices, random_graph, seeded
 from .shrink import shrink
 
@@ -65,12 +71,50 @@ def canonicalized(graph: Graph, arrays):
     return after.evaluate(*arrays)
 
 
+def through_program(graph: Graph, arrays):
+    """The results of the program as its text spells it, run by its interpreter; parallel loops may run backwards."""
+    program = program_of(graph).verify()
+    text = print_program(program, kernels=True)
+    back = parse_program(text, constants=program_constants(program)).verify()
+    assert print_program(back, kernels=True) == text
+    results = run_program(back, arrays)
+    same_bits(run_program(back, arrays, backwards=True), results, "parallel loops depend on their order")
+    return results
+
+
 def compile_and_run(graph: Graph, arrays):
-    """The results of the native program."""
-    return lm.compile(graph)(*arrays)
+    """The results of native code, the same bits for one thread and two."""
+    executable = compiled(graph)
+    results = executable(*arrays, threads=1)
+    same_bits(executable(*arrays, threads=2), results, "two threads differ from one")
+    return results
 
 
-ORACLES = {"text": through_text, "canonicalize": canonicalized, "native": compile_and_run}
+def compile_and_run_spread(graph: Graph, arrays):
+    """As `compile_and_run`, where even the least work is split over threads."""
+    with patched_everywhere(CHUNK_WORK=8, PART_WORK=32, UNIT_FLOPS=64):
+        return compile_and_run(graph, arrays)
+
+
+def same_bits(got, want, problem: str) -> None:
+    for a, b in zip(got, want, strict=True):
+        assert a.tobytes() == b.tobytes(), problem
+
+
+@contextmanager
+def patched_everywhere(**values):
+    """Each module of the compiler that has a constant of such a name has another value for it."""
+    found = [(module, name) for path, module in list(sys.modules.items()) if path.startswith("lamina.compiler.")
+             for name in values if name in vars(module)]
+    assert {name for _, name in found} == set(values), "constants have other names now"
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in found:
+            patch.setattr(module, name, values[name])
+        yield
+
+
+ORACLES = {"text": through_text, "canonicalize": canonicalized, "program": through_program, "native": compile_and_run,
+           "native, spread": compile_and_run_spread}
 
 
 def complain(graph: Graph, arrays, run) -> str | None:
