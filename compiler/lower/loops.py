@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core.dims import Dim, DimExpr, Symbol, nominal, product, symbols_of
+from ..core.dtypes import DType
 from ..graph.graph import Graph, Value
-from ..kernel.builder import BlockBuilder, add, as_expr, cast, minimum, mul, sub
+from ..kernel.builder import BlockBuilder, add, as_expr, cast, mul
 from ..kernel.ir import Buffer, Expr, Kernel, Load, Var
+from ..kernel.nest import CHUNK_WORK, FEW, column_blocks, spread
 from ..targets.target import Target
 from .affine import affine
 from .crossing import Access, Crossing, CrossingNest, crossing_loads, find_crossing
 from .elements import Elements, loads_of
 
-CHUNK_WORK = 1 << 14  # element operations that make a chunk worth handing to another thread
 BLOCK = 4096  # elements of a one-dimensional nest in one block
+MANY = 64  # iterations that give every thread its share; of fewer, more loops are spread together
 
 
 def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
@@ -126,10 +128,8 @@ def plan_nest(body: Graph, params: list[Buffer], stores: list[tuple[Value, Buffe
             runs.append([axis])
     extents = [product(shape[a] for a in run) for run in runs]
     vector = _lane_axis(runs, extents, accesses, target)
-    narrow = max((d.compute.itemsize for d in dtypes), default=4)
-    width = max(1, target.vector_bytes // max(4, min(narrow, 8)))
-    if narrow == 8 and any(d.itemsize <= 4 for d in dtypes):
-        width = target.vector_bytes // 4 if target.vector_bytes >= 32 else width
+    width = _lanes(dtypes, [r.dtype for n in body.nodes for r in n.results], target,
+                   vector is not None and all(f is not None and f.get(f"$axis{runs[vector][-1]}", 0) in (0, 1) for f in accesses))
     cost = 1 + sum(1 for n in body.nodes if not n.op.is_view) + 8 * sum(1 for n in body.nodes if getattr(n.op, "kernel_op", "") in SLOW)
     buffers = [load.buffer for load in found.values()] + [b for _, b in stores]
     by_run = [None if form is None else Access(b, {None: form.get("", 0), **{i: form.get(f"$axis{run[-1]}", 0) for i, run in enumerate(runs)}})
@@ -186,6 +186,17 @@ def _mergeable(outer: int, inner: int, shape, accesses, bound: set[str]) -> bool
     return all(form is not None and form.get(a, 0) == form.get(b, 0) * shape[inner] for form in accesses)
 
 
+def _lanes(dtypes: list[DType], inner: list[DType], target: Target, is_dense: bool) -> int:
+    """Lanes for a nest that loads and stores `dtypes` and computes on `inner` ones: a vector of the widest, or two where the others
+    are half of it. Bytes alone fill a vector only where they lie side by side."""
+    widest = max((d.compute.itemsize for d in dtypes), default=4)
+    if widest < 4:
+        widest = max(widest, *(d.compute.itemsize for d in inner), 1) if is_dense else 4
+    if widest == 8 and target.vector_bytes >= 32 and any(d.itemsize <= 4 for d in dtypes):
+        widest = 4
+    return max(1, target.vector_bytes // widest)
+
+
 def _lane_axis(runs, extents, accesses, target: Target) -> int | None:
     """The loop whose neighbours lie side by side in most accesses; the last one on a tie."""
     best, best_score = None, -1.0
@@ -202,49 +213,61 @@ def _lane_axis(runs, extents, accesses, target: Target) -> int | None:
 
 
 def emit_nest(elements: Elements, plan: NestPlan, stores, block: BlockBuilder, target: Target) -> None:
-    """The loops of one nest. `stores` are (value, buffer, the kernel's own buffer)."""
-    rank = stores[0][0].type.rank
-    order = [i for i in range(len(plan.runs)) if i != plan.vector] + ([plan.vector] if plan.vector is not None else [])
-    position: list[Expr] = [as_expr(0)] * rank
+    """The loops of one nest. `stores` are (value, buffer, the kernel's own buffer).
 
-    def finish() -> None:
+    So many of the outer runs go as one loop over threads as give each its share; where all of them are too few, the lanes' run is
+    cut in blocks as well."""
+    position: list[Expr] = [as_expr(0)] * stores[0][0].type.rank
+    outer = [i for i in range(len(plan.runs)) if i != plan.vector]
+    extents = plan.extents
+    lanes = 1 if plan.vector is None else extents[plan.vector]
+    work = nominal(product(extents)) * plan.cost
+    spread_runs = 0
+    while spread_runs < len(outer) and nominal(product(extents[r] for r in outer[:spread_runs])) < MANY:
+        spread_runs += 1
+    size = max(plan.width, min(BLOCK, 16 * CHUNK_WORK // plan.cost // 16 * 16))
+    is_blocked = work >= 2 * CHUNK_WORK and nominal(product(extents[r] for r in outer)) < FEW and nominal(lanes) > size
+
+    def store_lanes(start: Expr, count: Expr) -> None:
+        elements.enter()
+        interleave = 2 if plan.cost < 24 else 1
+        if plan.vector is None:
+            store_here()
+        else:
+            with block.loop("lane", count, "vector", plan.width, interleave) as lane:
+                position[plan.runs[plan.vector][-1]] = add(start, lane)
+                store_here()
+        elements.leave()
+
+    def store_here() -> None:
         index = tuple(position)
         for value, buffer, own in stores:
             store_element(block, buffer, own, index, elements.at(value, index))
 
-    def nest(depth: int) -> None:
-        if depth == len(order):
-            finish()
+    def nest(rest: list[int], start: Expr, count: Expr) -> None:
+        if not rest:
+            store_lanes(start, count)
             return
-        run = order[depth]
-        extent = plan.extents[run]
-        is_vector = run == plan.vector
-        inner = product(plan.extents[r] for r in order[depth + 1:])
-        kind = "vector" if is_vector else "serial"
-        work = nominal(product(plan.extents)) * plan.cost
-        if depth == 0 and work >= 2 * CHUNK_WORK:
-            if is_vector:
-                _blocked(extent)
-                return
-            kind = "parallel"
-        grain = max(1, CHUNK_WORK // max(1, nominal(inner) * plan.cost))
         elements.enter()
-        with block.loop(f"i{depth}", extent, kind, plan.width if is_vector else grain, 2 if is_vector and plan.cost < 24 else 1) as var:
-            position[plan.runs[run][-1]] = var
-            nest(depth + 1)
+        with block.loop("i", extents[rest[0]]) as var:
+            position[plan.runs[rest[0]][-1]] = var
+            nest(rest[1:], start, count)
         elements.leave()
 
-    def _blocked(extent: Dim) -> None:
-        size = max(plan.width, min(BLOCK, 16 * CHUNK_WORK // plan.cost // 16 * 16))
-        blocks = (extent + (size - 1)) // size
-        with block.loop("block", blocks, "parallel", max(1, CHUNK_WORK // (size * plan.cost))) as outer:
-            start = block.let("start", mul(outer, size))
-            exact = isinstance(extent, int) and extent % size == 0
-            left = as_expr(size) if exact else minimum(sub(as_expr(extent), start), size)
-            elements.enter()
-            with block.loop("lane", left, "vector", plan.width, 2 if plan.cost < 24 else 1) as var:
-                position[plan.runs[plan.vector][-1]] = add(start, var)
-                nest(1)
-            elements.leave()
-
-    nest(0)
+    if work < 2 * CHUNK_WORK:
+        nest(outer, as_expr(0), as_expr(lanes))
+        return
+    together = outer[:spread_runs]
+    shared = tuple(extents[r] for r in together)
+    elements.enter()
+    if is_blocked:
+        with column_blocks(block, shared, lanes, size, plan.cost) as (index, start, count):
+            for run, at in zip(together, index):
+                position[plan.runs[run][-1]] = at
+            nest(outer[spread_runs:], start, count)
+    else:
+        with spread(block, shared, work // max(1, nominal(product(shared)))) as index:
+            for run, at in zip(together, index):
+                position[plan.runs[run][-1]] = at
+            nest(outer[spread_runs:], as_expr(0), as_expr(lanes))
+    elements.leave()
