@@ -89,21 +89,23 @@ def fused_multiply_add(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarra
             return _to_odd(high, low).astype(np.float32)
         if x.dtype != np.float64:
             raise CompilerError(f"fma on {x.dtype} arrays")
-        plain = np.where(np.isinf(z) & np.isfinite(x) & np.isfinite(y), z, x * y + z)
-        product, rest = _two_product(x, y)
-        t_high, t_low = _two_sum(z, rest)
+        finite = np.isfinite(x) & np.isfinite(y)
+        plain = np.where(np.isinf(z) & finite, z, x * y + z)
+        usual = finite & np.isfinite(z) & (x != 0) & (y != 0)
+        (x_part, x_exponent), (y_part, y_exponent), (z_part, z_exponent) = (np.frexp(np.where(usual, v, 1.0)) for v in (x, y, z))
+        exponent = x_exponent + y_exponent
+        addend = np.ldexp(z_part, np.clip(z_exponent - exponent, -300, 300))
+        product, rest = _two_product(x_part, y_part)
+        t_high, t_low = _two_sum(addend, rest)
         v_high, v_low = _two_sum(product, t_high)
-        result = v_high + _to_odd(*_two_sum(t_low, v_low))
-        # The error terms are exact while nothing leaves the middle of the range; the few others are done one by one.
-        sizes = [np.abs(a) for a in (x, y, z, product, plain)]
-        simple = np.isfinite(plain) & np.all([(s < 1e290) & ((s > 1e-250) | (a == 0)) for s, a in zip(sizes, (x, y, z, x * y, plain))], 0)
-        simple |= (x == 0) | (y == 0)
-        result = np.where((x == 0) | (y == 0) | ~(np.isfinite(x) & np.isfinite(y) & np.isfinite(z)), plain, result)
-        hard = np.flatnonzero(~simple & np.isfinite(x) & np.isfinite(y) & np.isfinite(z))
-        flat = np.array(result).ravel()
-        for n in hard:
-            flat[n] = arithmetic.fma(x.flat[n], y.flat[n], z.flat[n])
-        return flat.reshape(x.shape)
+        total = v_high + _to_odd(*_two_sum(t_low, v_low))
+        result = np.where(z_exponent - exponent > 300, z, np.ldexp(total, exponent))
+        result = np.where(usual, result, plain)
+        # Scaling rounds once more where the result is denormal: those few are done one by one.
+        small = usual & (np.abs(result) < 2.0 ** -1021) & (total != 0)
+        for n in np.flatnonzero(small):
+            result.flat[n] = arithmetic.fma(x.flat[n], y.flat[n], z.flat[n])
+        return result
 
 
 def _two_sum(a, b):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Callable, Sequence, Union
 
 from ...core.dtypes import DType, as_dtype, float32, float64
+from ...kernel.arithmetic import wrap
 from ...kernel.ir import Binary, Bitcast, Cast, Compare, Const, Expr, Fma, Select, Unary, Var
 
 Let = Callable[[str, Expr], Expr]
@@ -81,11 +82,11 @@ class Number:
         return FORMATS[self.dtype]
 
     def of(self, value: Union["Number", float, int], dtype: DType | None = None) -> "Number":
-        """`value` as a Number of this (or the given) dtype."""
+        """`value` as a Number of this (or the given) dtype; integers wrap, so that bit patterns may be written unsigned."""
         if isinstance(value, Number):
             return value
         dtype = dtype or self.dtype
-        return Number(Const(float(value) if dtype.is_float else int(value), dtype), self._let)
+        return Number(Const(float(value) if dtype.is_float else wrap(value, dtype), dtype), self._let)
 
     def _new(self, expr: Expr) -> "Number":
         return Number(expr, self._let)
