@@ -222,6 +222,7 @@ def test_paths_named_in_the_documents_exist():
     folders = "|".join((*ROOMS, "tests", "examples", "benchmarks", "docs"))
     path = re.compile(rf"(?<![\w./-])(?:{folders})/[\w./-]*[\w/]")
     link = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+    code = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)  # in which brackets are no links
     wrong = []
     for name in tracked():
         if not name.endswith(".md"):
@@ -230,7 +231,7 @@ def test_paths_named_in_the_documents_exist():
         for found in path.findall(text):
             if not (ROOT / found).exists() and not (ROOT / name).parent.joinpath(found).exists():
                 wrong.append(f"{name}: {found}")
-        for target in link.findall(text):
+        for target in link.findall(code.sub("", text)):
             is_local = "://" not in target and not target.startswith("mailto:")
             if is_local and not (ROOT / name).parent.joinpath(target).exists():
                 wrong.append(f"{name}: link to {target}")
