@@ -7,7 +7,10 @@ iteration. What symbols decide is thus found where the facts allow it at a corne
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Iterable, Iterator, Mapping
+
+import numpy as np
 
 from ..core.dims import UNBOUNDED, Dim, Symbol, evaluate, symbols_of
 from ..core.errors import LaminaError, VerifyError
@@ -15,6 +18,7 @@ from ..kernel.ir import Buffer
 from .memory import ALIGNMENT, bytes_at, starts_at
 from .program import Branch, Launch, Loop, Place, Program, Step, Storage, arena_storages, walk_launches
 
+MOST_ROWS = 4096  # of a place that are looked at one by one
 FAR = 37  # how far above its lower fact a symbol without an upper one is tried, in multiples of it
 
 
@@ -252,8 +256,12 @@ class _Verifier:
 
     def read(self, place: Place, extents, sizes, written: "_Written", shown: str) -> None:
         found = self.reach(place, extents, sizes, shown)
-        if found is not None and place.storage.kind not in ("input", "constant"):
-            self.require(written.covers(_key(place.storage), *found), f"{named(place.storage)} is read before it is written{shown}")
+        if found is None or place.storage.kind in ("input", "constant"):
+            return
+        key = _key(place.storage)
+        if not written.covers(key, *found):  # what lies between its rows may be nobody's
+            rows = _rows(place, extents)
+            self.require(all(written.covers(key, low, high) for low, high in rows), f"{named(place.storage)} is read before it is written{shown}")
 
     def reach(self, place: Place, extents, sizes, shown: str) -> tuple[int, int] | None:
         """The bytes from the first to behind the last element of a place; None where it has none."""
@@ -323,6 +331,18 @@ def _dims(dims: Iterable[Dim]) -> str:
 
 def _symbols(d: Dim) -> list[Symbol]:
     return symbols_of(d) if not isinstance(d, int) else []
+
+
+def _rows(place: Place, extents: Mapping[str, int]) -> Iterator[tuple[int, int]]:
+    """The bytes of each row along the last axis; of the first `MOST_ROWS` and the last one where there are more."""
+    size = place.dtype.itemsize
+    *shape, width = [evaluate(d, extents) for d in place.shape] or [1]
+    *strides, step = [evaluate(s, extents) for s in place.strides] or [1]
+    offset = evaluate(place.offset, extents)
+    for index in (*islice(np.ndindex(*shape), MOST_ROWS), tuple(n - 1 for n in shape)):
+        first = offset + sum(i * s for i, s in zip(index, strides))
+        last = first + (width - 1) * step
+        yield min(first, last) * size, (max(first, last) + 1) * size
 
 
 def _span(place: Place) -> Dim:

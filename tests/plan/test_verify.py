@@ -147,6 +147,50 @@ def test_a_program_needs_a_plan_that_knows_its_storages():
         replace(program, plan=replace(program.plan, slots=program.plan.slots[:1])).verify()
 
 
+GAPS = """
+program gaps {
+  input 0 x: f32[3, 9]
+  output 0 y: f32[3, 9]
+  slot 0 "pad": 144 bytes at 0, live 1..2
+  arena 192 bytes, lower bound 192 bytes at step 1
+  kernel 0 k0
+  kernel 1 k1
+  step 1: k0(input 0 x) -> (slot 0 "pad"[1]: f32[3, 9] strides(12, 1))
+  step 2: k1(slot 0 "pad"[1]: f32[3, 9] strides(12, 1)) -> (output 0 y)
+}
+
+kernel k0(in x: f32[3, 9], out y: f32[3, 9] strides(12, 1)) {
+}
+
+kernel k1(in x: f32[3, 9] strides(12, 1), out y: f32[3, 9]) {
+}
+"""
+
+
+def test_memory_between_rows_may_be_nobodys():
+    """Rows that are written one by one are what a reader of those rows needs; a row that is missing is noticed."""
+    whole = parse_program(GAPS).verify()
+    rows = [place_of_row(whole, row) for row in range(3)]
+    assert written_rows(whole, rows).verify()
+    for missing in range(3):
+        with pytest.raises(VerifyError, match="the arena storage 'pad' is read before it is written"):
+            written_rows(whole, [row for i, row in enumerate(rows) if i != missing]).verify()
+
+
+def place_of_row(program, row: int) -> Place:
+    place = program.steps[0].places[1]
+    return replace(place, offset=place.offset + 12 * row, shape=(1, 9))
+
+
+def written_rows(program, rows):
+    """`program` whose first step writes these rows alone."""
+    first, second = program.steps
+    buffer = program.kernels[0].params[1]
+    outs = [replace(buffer, name=f"y{i}", shape=(1, 9)) for i in range(len(rows))]
+    kernel = replace(program.kernels[0], params=(program.kernels[0].params[0], *outs))
+    return replace(program, kernels=(kernel, program.kernels[1]), steps=(replace(first, places=(first.places[0], *rows)), second))
+
+
 def test_counters_are_known_in_their_loop_alone():
     program = parse_program(LOOP)
     loop = program.steps[1]
