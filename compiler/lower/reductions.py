@@ -1,7 +1,7 @@
 """How does a group with reductions become loops?  Softmax, norms, losses, sums: one pass over memory.
 
-Rows: where the last axis is reduced, one position of the kept axes is done at a time, its row in cache: a loop over the row for
-each phase of reductions and one for the results. Columns: where the last axis is kept, its elements are the lanes.
+Rows: where elements of a reduced axis lie side by side in memory, one position of the kept axes is done at a time, its row in cache: a loop over the row for
+each phase of reductions and one for the results. Columns: where those of a kept axis do, they are the lanes.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from ..core.dims import bounds, nominal, product
 from ..graph.graph import Graph, Value
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
-from ..kernel.ir import Buffer, Kernel
+from ..kernel.ir import Buffer, Kernel, Var
 from ..ops.reduce import OPERATION, identity
 from ..targets.target import Target
+from .affine import affine
 from .domain import Domain, find_domain
-from .elements import Elements
-from .loops import CHUNK_WORK, SLOW, group_symbols, reader
+from .elements import Elements, loads_of
+from .loops import CHUNK_WORK, SLOW, flat_index, group_symbols, reader
 from .split_reductions import FEW, PART_WORK, SplitColumns, SplitRows
 
 ROW_LIMIT = 1 << 14  # elements of a row that is kept on the stack between phases
@@ -44,6 +45,7 @@ class ReductionNest:
         widest = max((d.itemsize for d in dtypes), default=4)
         self.width = max(1, target.vector_bytes // max(4, widest))
         self.cost = 1 + sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes if not n.op.is_view)
+        self.reduced = [a for a in self.domain.reduced if self.domain.shape[a] != 1] or list(self.domain.reduced[-1:])  # outermost first
         self.stored: dict[Value, Buffer] = {}
         self.written: set[int] = set()
 
@@ -53,12 +55,38 @@ class ReductionNest:
 
     def emit(self) -> None:
         domain = self.domain
-        last = len(domain.shape) - 1
-        lanes = next((a for a in range(last, -1, -1) if domain.shape[a] != 1), last)
+        lanes = self._lane_axis()
         if lanes in domain.reduced or not domain.kept:
+            self.reduced = [a for a in self.reduced if a != lanes] + [a for a in self.reduced if a == lanes]
             self._rows(domain)
         else:
             self._columns(domain, lanes)
+
+    def _lane_axis(self) -> int:
+        """The axis along which most operands and results lie side by side; the last one on a tie."""
+        domain, rank = self.domain, len(self.domain.shape)
+        last = next((a for a in range(rank - 1, -1, -1) if domain.shape[a] != 1), rank - 1)
+        symbols = group_symbols(self.body, *self.params, *self.results)
+        trial = BlockBuilder(symbols)
+        elements = Elements(self.body, trial, dict(zip(self.body.params, self.params)))
+        index = tuple(Var(f"$axis{i}") for i in range(rank))
+        for phase in domain.phases:
+            for node in phase:
+                elements.computed[node.results[0]] = lambda index, d=node.operands[0].dtype.compute: Var("$result", d)
+        full = [(v, b, layout) for v, b, layout in zip(self.body.results, self.results, domain.layouts) if domain.is_full(layout)]
+        values = [elements.at(node.operands[0], index) for phase in domain.phases for node in phase]
+        values += [elements.at(v, domain.index(layout, list(index))) for v, _, layout in full]
+        found: dict = {}
+        for value in (*values, *(s.value for s in trial.statements)):
+            loads_of(value, found)
+        places = [flat_index(x.buffer, x.index) for x in found.values()]
+        places += [flat_index(b, domain.index(layout, list(index))) for _, b, layout in full]
+        forms = [affine(place, frozenset(v.name for v in index), symbols) for place in places]
+
+        def score(axis: int) -> int:
+            return sum(form is not None and form.get(f"$axis{axis}", 0) == 1 for form in forms) if nominal(domain.shape[axis]) >= 8 else 0
+        best = max((a for a in range(rank) if domain.shape[a] != 1), key=score, default=last)
+        return best if score(best) > score(last) else last
 
     # ---- rows ------------------------------------------------------------------------------------------------------
     def _rows(self, domain: Domain) -> None:
@@ -68,7 +96,7 @@ class ReductionNest:
         parallel = nominal(count) * row_work >= 2 * CHUNK_WORK and count != 1
         grain = max(1, CHUNK_WORK // max(1, row_work))
         if nominal(count) < FEW_ROWS and nominal(count) * row_work >= 2 * PART_WORK:
-            SplitRows(self, kept, [a for a in domain.reduced if domain.shape[a] != 1]).emit()
+            SplitRows(self, kept, self.reduced).emit()
             return
         if count == 1:
             self.row(domain, [as_expr(0)] * len(domain.shape))
@@ -90,10 +118,9 @@ class ReductionNest:
         return position
 
     def row(self, domain: Domain, position: list[Expr]) -> None:
-        reduced = [a for a in domain.reduced if domain.shape[a] != 1] or list(domain.reduced[-1:])
         for number, phase in enumerate(domain.phases):
-            self._phase(domain, number, phase, position, reduced)
-        self._finish(domain, position, reduced, self.width)
+            self._phase(domain, number, phase, position, self.reduced)
+        self._finish(domain, position, self.reduced, self.width)
 
     def _loops(self, domain: Domain, reduced: list[int], position: list[Expr], width: int, interleave: int, visit) -> None:
         """Nested loops over the reduced axes, the last one with `width` lanes; `visit(flat index in the row)`."""
@@ -233,7 +260,7 @@ class ReductionNest:
     # ---- columns -----------------------------------------------------------------------------------------------------
     def _columns(self, domain: Domain, lanes: int) -> None:
         kept = [a for a in domain.kept if domain.shape[a] != 1 and a != lanes]
-        reduced = [a for a in domain.reduced if domain.shape[a] != 1] or list(domain.reduced[-1:])
+        reduced = self.reduced
         count, extent = product(domain.shape[a] for a in kept), domain.shape[lanes]
         column_work = nominal(product(domain.shape[a] for a in domain.reduced)) * self.cost
         wide = self.width * COLUMN_VECTORS

@@ -132,3 +132,14 @@ def test_groups_of_reductions_on_any_number_of_threads(function, shape, axes):
     for threads in (2, 7):
         for a, b in zip(one, executable(x, threads=threads)):
             assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+def test_reductions_follow_memory(axes):
+    x = floats(700, 520)
+    builder = Builder("transposed", fold=False)
+    turned = builder.emit(Transpose((1, 0)), builder.parameter(types_of([x])[0], "x"))
+    executable = compiled(builder.finish([builder.emit(Reduce("sum", axes), turned), builder.emit(Reduce("max", axes), turned)]))
+    assert "gather" not in executable.text("llvm")
+    for got, expected in zip(executable(x), (x.T.sum(axes, np.float64), x.T.max(axes))):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
