@@ -8,6 +8,7 @@ strides, not work.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 from ..core.dims import nominal, product
@@ -67,6 +68,7 @@ class _Fusion:
         self.position = {n: i for i, n in enumerate(graph.nodes)}
         self.group_of: dict[Node, Group] = {}
         self.groups: list[Group] = []
+        self.spans: list[tuple[int, int]] = []  # first and last positions of kernels made already, joined where they overlap
 
     def run(self) -> Graph:
         nodes = self.graph.nodes
@@ -91,6 +93,13 @@ class _Fusion:
         for node in group.nodes:
             self.group_of[node] = group
         self.groups.append(group)
+        positions = [self.position[n] for n in group.nodes]
+        first, last = min(positions), max(positions)
+        if first < last:
+            low = bisect_left(self.spans, first, key=lambda span: span[1])
+            high = bisect_right(self.spans, last, key=lambda span: span[0])
+            joined = [(first, last), *self.spans[low:high]]
+            self.spans[low:high] = [(min(a for a, _ in joined), max(b for _, b in joined))]
 
     def _grow(self, group: Group, seed: Node) -> Group:
         group.add(seed)
@@ -180,9 +189,11 @@ class _Fusion:
             if operand not in group.values and self._reaches(operand, group):
                 return "another operand depends on this kernel through other kernels: fusing would make a cycle"
         if (group.kind == "reduction" and not self._follows(group, node)) or isinstance(op, Reduce):
-            trial = Group("reduction", [*group.nodes, node], group.values | set(node.results))
+            trial = self._without_trailing_views(Group("reduction", [*group.nodes, node], group.values | set(node.results)))
+            if isinstance(op, Reduce) and node not in trial.nodes:
+                return "it reads a view that other kernels read too"
             try:
-                find_domain(self._body(self._without_trailing_views(trial))[0])
+                find_domain(self._body(trial)[0])
             except Mismatch as mismatch:
                 return str(mismatch)
             group.kind = "reduction"
@@ -232,6 +243,9 @@ class _Fusion:
     def _reaches(self, value: Value, group: Group) -> bool:
         """Whether `value` depends on the group, through nodes outside it (kernels made already count as one)."""
         first = min(self.position[n] for n in group.nodes)
+        at = bisect_left(self.spans, first, key=lambda span: span[1])
+        if at < len(self.spans):  # a kernel made already may lead on from before the group to behind its first node
+            first = min(first, self.spans[at][0])
         members = set(group.nodes)
         stack, seen = [value], set()
         while stack:
