@@ -1,7 +1,8 @@
 """How does a group with reductions become loops?  Softmax, norms, losses, sums: one pass over memory.
 
-Rows: where elements of a reduced axis lie side by side in memory, one position of the kept axes is done at a time, its row in cache: a loop over the row for
-each phase of reductions and one for the results. Columns: where those of a kept axis do, they are the lanes.
+Rows: where elements of a reduced axis lie side by side in memory, one position of the kept axes is done at a time, its row in
+cache: a loop over the row for each phase of reductions and one for the results. Columns: where those of a kept axis do, they are
+the lanes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,72 @@
+"""Are the kernels that ops become well formed, and right one scalar at a time?  The kernel interpreter checks every access.
+
+Thresholds are lowered, so that small operands take the ways of large ones: parts, blocks, merges, tiles.
+"""
+
+import numpy as np
+import pytest
+
+from lamina.compiler.graph.builder import Builder
+from lamina.compiler.kernel import nest
+from lamina.compiler.kernel.interpret import run
+from lamina.compiler.kernel.ir import Buffer
+from lamina.compiler.lower import crossing, loops, reductions, split_reductions
+from lamina.compiler.lower.group import lower_group
+from lamina.compiler.ops import REGISTRY, Cumulative, Reduce, Sort, Transpose, sort
+from lamina.compiler.ops.op import Sample
+from lamina.compiler.targets.find import find_target
+
+from .native import assert_agrees
+from .samples import sample_id, types_of
+from .test_native_threads import floats, integers, with_ties_and_nans
+
+SINGLE = sorted(name for name, cls in REGISTRY.items() if hasattr(cls, "lower"))
+
+MORE = [Sample(Reduce("sum", (0, 1)), (floats(13, 70),), 1e-5), Sample(Reduce("max", (1,)), (floats(2, 300),)),
+        Sample(Reduce("sum", (0,)), (floats(130, 40),), 1e-5), Sample(Reduce("min", (0, 2)), (floats(9, 5, 33),)),
+        Sample(Transpose((1, 0)), (floats(21, 37),)), Sample(Transpose((0, 2, 1)), (integers(0, 9, 2, 19, 3, dtype="uint8"),)),
+        Sample(Transpose((1, 2, 0)), (floats(3, 9, 8),)), Sample(Sort(0), (with_ties_and_nans(150),)),
+        Sample(Sort(1, True), (with_ties_and_nans(3, 97, dtype="float64"),)), Sample(Cumulative("sum", 0), (floats(7, 70),), 1e-5)]
+
+
+def kind_of(op) -> str:
+    return "reduction" if isinstance(op, Reduce) else "loops" if op.has_element else "single"
+
+
+def trials() -> list:
+    chosen = [(name, i, s) for name in [*SINGLE, "reduce", "transpose"] for i, s in enumerate(REGISTRY[name].samples())]
+    few = [(name, i, s) for name, i, s in chosen if i % 4 == 0 or name in ("pool", "transpose")]
+    return [pytest.param(s, id=sample_id(name, i, s)) for name, i, s in [*few, *((s.op.name, f"more{i}", s) for i, s in enumerate(MORE))]]
+
+
+@pytest.fixture(autouse=True)
+def small_thresholds(monkeypatch):
+    for module in (nest, loops, reductions, split_reductions):
+        monkeypatch.setattr(module, "CHUNK_WORK", 32)
+    for module in (reductions, split_reductions):
+        monkeypatch.setattr(module, "PART_WORK", 128)
+    monkeypatch.setattr(split_reductions, "ROW_OF_SUMS", 16)
+    monkeypatch.setattr(reductions, "MANY_ROWS", 4)
+    monkeypatch.setattr(nest, "BLOCK_VECTORS", 2)
+    monkeypatch.setattr(loops, "BLOCK", 64)
+    monkeypatch.setattr(crossing, "LEAST_SIZE", 1)
+    monkeypatch.setattr(sort, "STACK_ROW", 64)
+
+
+@pytest.mark.parametrize("target", ["x86-64-v2", "x86-64-v4"])
+@pytest.mark.parametrize("sample", trials())
+def test_kernel_alone(sample, target):
+    builder = Builder("body", fold=False)
+    types = types_of(sample.arrays)
+    results = builder.emit_all(sample.op, *(builder.parameter(t, f"x{i}") for i, t in enumerate(types)))
+    if any(0 in r.shape for r in results):
+        pytest.skip("nothing is computed, so nothing is launched")
+    body = builder.finish(results)
+    params = [Buffer(f"in{i}", t.dtype, t.shape, role="in") for i, t in enumerate(types)]
+    outs = [Buffer(f"out{i}", r.dtype, r.shape, role="out") for i, r in enumerate(results)]
+    kernel = lower_group(kind_of(sample.op), body, params, outs, find_target(target), "kernel").verify()
+    arrays = {b.name: np.ascontiguousarray(a).reshape(-1) if len(k.shape) == 1 else a for b, k, a in zip(params, kernel.params, sample.arrays)}
+    for buffer in kernel.params[len(params):]:
+        arrays[buffer.name] = np.full(buffer.shape, 77, buffer.dtype.numpy)
+    run(kernel, arrays)
+    assert_agrees(sample, tuple(arrays[b.name].reshape(b.shape) for b in outs))
