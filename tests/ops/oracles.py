@@ -347,6 +347,21 @@ def _random_bits(op, key):
     return np.array(bits, np.uint32).reshape(op.shape)
 
 
+def _unpack(op, packed):
+    """Each element looked up where the definition puts it: [batch][column // width][sums][column % width]."""
+    out = np.empty(op.split, packed.dtype)
+    for index in np.ndindex(*op.split):
+        at = dict(zip(op.letters, index))
+        extent = dict(zip(op.letters, op.split))
+        batch, total = 0, 0
+        for letter in op.batch:
+            batch = batch * extent[letter] + at[letter]
+        for letter in op.sums:
+            total = total * extent[letter] + at[letter]
+        out[index] = packed[batch, at[op.column] // op.width, total, at[op.column] % op.width]
+    return out.reshape(op.shape)
+
+
 def _named(graph, *arrays):
     """What the sub-graphs of the samples compute, by name."""
     if graph.name == "scaled_sum":
@@ -388,4 +403,4 @@ ORACLES = {**{cls: _torch(name) for cls, name in (UNARY | BINARY).items()},
            ops.Conv: _conv,
            ops.Pool: _pool, ops.Sort: _sort, ops.RandomBits: _random_bits, ops.Constant: lambda op: op.array.copy(),
            ops.Call: lambda op, *a: _named(op.body, *a), ops.Fused: lambda op, *a: _named(op.body, *a), ops.Cond: _cond,
-           ops.While: _while, ops.Scan: _scan}
+           ops.While: _while, ops.Scan: _scan, ops.Unpack: _unpack}
