@@ -26,5 +26,5 @@ __all__ = [
     "Floor", "FloorDiv", "Fused", "GatherNd", "Iota", "IsInf", "IsNan", "Log", "Log1p", "Log2", "Max", "Min", "Mod",
     "Mul", "Neg", "Not", "Op", "Or", "Pad", "Pool", "Pow", "REGISTRY", "RandomBits", "Reduce", "Rem", "Reshape",
     "Round", "Rsqrt", "Sample", "Scan", "ScatterAlong", "ScatterNd", "Select", "Shl", "Shr", "Sigmoid", "Sign", "Sin",
-    "Sinh", "Slice", "Sort", "Sqrt", "Sub", "Take", "TakeAlong", "Tan", "Tanh", "Transpose", "Trunc", "Unary",
+    "Sinh", "Slice", "Sort", "Sqrt", "Sub", "Take", "TakeAlong", "Tan", "Tanh", "Transpose", "Trunc", "Unary", "Unpack",
     "While", "Xor"]
