@@ -137,10 +137,12 @@ def _power(x, y):
 
 
 _FUNCTIONS = {
-    "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log,
-    "log2": np.log2, "log1p": np.log1p, "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
+    "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1,
+    "log": np.log, "log2": np.log2, "log1p": np.log1p, "sin": np.sin, "cos": np.cos, "tan": np.tan,
+    "asin": np.arcsin, "acos": np.arccos,
     "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
-    "tanh": np.tanh, "sigmoid": _sigmoid, "erf": _erf(math.erf), "erfc": _erf(math.erfc), "floor": np.floor, "ceil": np.ceil,
+    "tanh": np.tanh, "sigmoid": _sigmoid, "erf": _erf(math.erf), "erfc": _erf(math.erfc), "floor": np.floor,
+    "ceil": np.ceil,
     "trunc": np.trunc, "round": np.rint, "pow": _power, "atan2": np.arctan2, "rem": np.fmod,
 }
 

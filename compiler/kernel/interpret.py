@@ -1,7 +1,7 @@
 """What does a kernel compute?  Run it one scalar at a time: the oracle of code generation.
 
-The kernel becomes Python source, one statement for each of its own, and that runs. Loops of every kind run serially. Every
-access is checked against its buffer's shape, both sides of a Select included, for native code reads both.
+The kernel becomes Python source, one statement for each of its own, and that runs. Loops of every kind run serially.
+Every access is checked against its buffer's shape, both sides of a Select included, for native code reads both.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from ..core.dims import evaluate
 from ..core.dtypes import DType, bool_, int64
 from ..core.errors import CompilerError, DTypeError, ShapeError, VerifyError
 from . import arithmetic
-from .ir import (Accumulate, Alloc, Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, For, If, Kernel, Let, Load, Prefetch,
-                 Select, Stmt, Store, Unary, Var)
+from .ir import (Accumulate, Alloc, Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, For, If, Kernel, Let, Load,
+                 Prefetch, Select, Stmt, Store, Unary, Var)
 from .sharing import Sharing, expressions, postorder
 
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -24,12 +24,13 @@ _BITS = {"and": "&", "or": "|", "xor": "^"}
 _INTEGER = {"div": "divide", "rem": "remainder", "floordiv": "floor_divide", "mod": "modulo"}
 
 
-def run(kernel: Kernel, arrays: Mapping[str, np.ndarray], extents: Mapping[str, int] | None = None, backwards: bool = False) -> None:
+def run(kernel: Kernel, arrays: Mapping[str, np.ndarray], extents: Mapping[str, int] | None = None,
+        backwards: bool = False) -> None:
     """Run `kernel`; outputs are written in place.
 
     `arrays` has an array for each parameter by name: either of the buffer's shape, whatever its NumPy strides, or one
-    dimension of memory in which the buffer's own strides count. A "workspace" that is not given is made. `extents` are the
-    symbols' values. `backwards` runs parallel loops from their last iteration to the first: the results are the same if
+    dimension of memory in which the buffer's own strides count. A "workspace" that is not given is made. `extents` are
+    the symbols' values. `backwards` runs parallel loops from their last iteration to the first: the results are the same if
     the iterations are independent. Raises ShapeError or DTypeError for arrays that do not fit, and VerifyError for an
     access outside of a buffer.
     """
@@ -83,7 +84,8 @@ def _memory(kernel, buffer: Buffer, array, extents) -> tuple[np.ndarray, tuple[i
     elif array.ndim == 1 and array.size >= needed:
         flat = array
     else:
-        raise ShapeError(f"buffer {buffer.name!r} has the shape {shape} over {needed} elements, an array of shape {array.shape} was given")
+        raise ShapeError(f"buffer {buffer.name!r} has the shape {shape} over {needed} elements, "
+                         f"an array of shape {array.shape} was given")
     return flat, shape, strides
 
 
@@ -106,7 +108,7 @@ class _Source:
         self._temporaries: dict[int, str] = {}
         self._sharing: Sharing | None = None
         self._constants: dict[tuple, str] = {}
-        self._globals: dict[str, object] = {n: getattr(arithmetic, n) for n in vars(arithmetic) if not n.startswith("_")}
+        self._globals: dict[str, object] = {n: f for n, f in vars(arithmetic).items() if not n.startswith("_")}
         self._globals.update(outside=self._outside, select=lambda c, x, y: x if c else y)
 
     def function(self):
@@ -115,7 +117,8 @@ class _Source:
         return self._globals["run"]
 
     def _outside(self, buffer: str, shape, *index):
-        raise VerifyError(f"kernel {self._name!r} reaches {buffer}[{', '.join(map(str, index))}], outside of the shape {tuple(shape)}")
+        place = f"{buffer}[{', '.join(map(str, index))}]"
+        raise VerifyError(f"kernel {self._name!r} reaches {place}, outside of the shape {tuple(shape)}")
 
     def _fresh(self, letter: str) -> str:
         self._names += 1
@@ -207,7 +210,7 @@ class _Source:
 
     # -- memory
     def _offset(self, buffer: Buffer, index: tuple[Expr, ...]) -> tuple[str, str, str]:
-        """The offset of an element, a condition that holds inside of the shape (it must run first), and the error's call."""
+        """The offset of an element, a condition that holds inside of the shape (it runs first), and the error's call."""
         _, shape, strides, _ = self._buffers[buffer.name]
         terms, checks, names = [], [], []
         for e, n, stride in zip(index, shape, strides, strict=True):
@@ -236,8 +239,9 @@ class _Source:
 
     # -- expressions
     def index(self, e: Expr) -> str:
-        """An i64 expression as plain Python integers: an address that would overflow is outside of every buffer anyway."""
-        if e.dtype == int64 and isinstance(e, Binary) and e.op in _PLAIN and self._sharing.number(e) not in self._temporaries:
+        """An i64 expression as plain Python integers: an address that overflows is outside of every buffer anyway."""
+        is_sum = isinstance(e, Binary) and e.op in _PLAIN and e.dtype == int64
+        if is_sum and self._sharing.number(e) not in self._temporaries:
             return f"({self.index(e.x)} {_PLAIN[e.op]} {self.index(e.y)})"
         return self.expr(e)
 
@@ -332,8 +336,8 @@ class _Source:
         return f"int({x})" if source == bool_ else self._wrapped(x, target)
 
     def _bitcast(self, source: DType, target: DType, x: str) -> str:
-        text = f"bitcast({x}, {self._object(source.numpy, ('numpy', source))}, {self._object(target.numpy, ('numpy', target))})"
-        return text if target.is_float else f"{text}.item()"
+        before, after = (self._object(d.numpy, ("numpy", d)) for d in (source, target))
+        return f"bitcast({x}, {before}, {after})" + ("" if target.is_float else ".item()")
 
 
 def _scalar(value, dtype: DType):

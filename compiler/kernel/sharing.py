@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Iterable
 
 from ..core.dtypes import DType
-from .ir import (Accumulate, Binary, Bitcast, Cast, Compare, Const, Expr, Fma, For, If, Let, Load, Prefetch, Select, Stmt, Store,
-                 Unary, Var)
+from .ir import (Accumulate, Binary, Bitcast, Cast, Compare, Const, Expr, Fma, For, If, Let, Load, Prefetch, Select,
+                 Stmt, Store, Unary, Var)
 
 
 def operands(e: Expr) -> tuple[Expr, ...]:
@@ -82,8 +82,8 @@ def _with_point(text: str) -> str:
 class Sharing:
     """Equal sub-expressions of one statement, found by structure, and which of them deserve a name.
 
-    `bound` are the expressions to name, operands first: those that occur several times and are larger than `size` nodes,
-    and those `depth` levels deep, so that neither the length nor the nesting of what is written can explode.
+    `bound` are the expressions to name, operands first: those that occur several times and are larger than `size`
+    nodes, and those `depth` levels deep, so that neither the length nor the nesting of what is written can explode.
     `number(e)` is equal for equal expressions.
     """
 

@@ -12,10 +12,13 @@ from . import arithmetic
 from .ir import Binary, Bitcast, Cast, Compare, Const, Expr, Fma, Select, Unary, Var
 from .sharing import operands, postorder
 
-_UNARY = {"abs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint, "not": np.invert}
-_BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "min": np.minimum, "max": np.maximum,
+_UNARY = {"abs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint,
+          "not": np.invert}
+_BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "min": np.minimum,
+           "max": np.maximum,
            "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
-_COMPARE = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal}
+_COMPARE = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+            "ge": np.greater_equal}
 
 
 def evaluate_vectorized(e: Expr, env: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -74,7 +77,8 @@ def _cast(source: DType, target: DType, x):
     wide = np.trunc(np.where(np.isnan(x), 0, x).astype(np.float64))
     inside = (wide >= float(target.minimum)) & (wide < top)
     exact = np.where(inside, wide, 0).astype(target.numpy)
-    return np.where(inside, exact, np.where(wide < 0, target.numpy.type(target.minimum), target.numpy.type(target.maximum)))
+    return np.where(inside, exact,
+                    np.where(wide < 0, target.numpy.type(target.minimum), target.numpy.type(target.maximum)))
 
 
 def fused_multiply_add(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -92,7 +96,8 @@ def fused_multiply_add(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarra
         finite = np.isfinite(x) & np.isfinite(y)
         plain = np.where(np.isinf(z) & finite, z, x * y + z)
         usual = finite & np.isfinite(z) & (x != 0) & (y != 0)
-        (x_part, x_exponent), (y_part, y_exponent), (z_part, z_exponent) = (np.frexp(np.where(usual, v, 1.0)) for v in (x, y, z))
+        parts = (np.frexp(np.where(usual, v, 1.0)) for v in (x, y, z))
+        (x_part, x_exponent), (y_part, y_exponent), (z_part, z_exponent) = parts
         exponent = x_exponent + y_exponent
         addend = np.ldexp(z_part, np.clip(z_exponent - exponent, -300, 300))
         product, rest = _two_product(x_part, y_part)

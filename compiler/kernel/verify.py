@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ..core.dims import symbols_of
 from ..core.dtypes import DType, bool_, int64
 from ..core.errors import VerifyError
-from .ir import (BINARY, COMPARE, FOR_KINDS, REDUCTIONS, ROLES, SPACES, UNARY, Accumulate, Alloc, Binary, Bitcast, Buffer, Cast,
-                 Compare, Const, Expr, Fma, For, If, Kernel, Let, Load, Prefetch, Select, Stmt, Store, Unary, Var)
+from .ir import (BINARY, COMPARE, FOR_KINDS, REDUCTIONS, ROLES, SPACES, UNARY, Accumulate, Alloc, Binary, Bitcast,
+                 Buffer, Cast, Compare, Const, Expr, Fma, For, If, Kernel, Let, Load, Prefetch, Select, Stmt, Store, Unary, Var)
 from .sharing import expressions, postorder
 from .text import print_expr, print_statement
 
@@ -20,11 +20,11 @@ _NOT_ONLY_FLOAT = ("neg", "abs", "not")
 def verify(kernel: Kernel) -> None:
     """Check `kernel` against the rules of the Kernel IR; VerifyError names the statement that breaks one.
 
-    Names are unique and defined before their use, and have one dtype. An index has one i64 expression for each dim. The two
-    sides of an operation have one dtype, and one that the operation takes. Nothing is written to "in" and "constant"
-    buffers. Register buffers have constant shapes. Parallel loops are at the top level and see none of the buffers that are
-    allocated outside of them. Unrolled loops have constant extents. Constants fit their dtype. An index whose range is
-    known, and whose extremes are reached for certain, stays within the shape.
+    Names are unique and defined before their use, and have one dtype. An index has one i64 expression for each dim. The
+    two sides of an operation have one dtype, and one that the operation takes. Nothing is written to "in" and
+    "constant" buffers. Register buffers have constant shapes. Parallel loops are at the top level and see none of the
+    buffers that are allocated outside of them. Unrolled loops have constant extents. Constants fit their dtype. An
+    index whose range is known, and whose extremes are reached for certain, stays within the shape.
     """
     _Verifier(kernel).kernel()
 
@@ -108,7 +108,8 @@ class _Verifier:
                 self.block(s.orelse)
                 self._certain = certain
             case Let():
-                self.require(s.var.dtype == s.value.dtype, f"{s.var.name!r} is {s.var.dtype}, its value is {s.value.dtype}")
+                self.require(s.var.dtype == s.value.dtype,
+                             f"{s.var.name!r} is {s.var.dtype}, its value is {s.value.dtype}")
                 if s.value.dtype == int64:
                     self._affine[s.var.name] = self.affine(s.value)
                     self._ranges[s.var.name] = self.range(s.value)
@@ -120,11 +121,14 @@ class _Verifier:
                              f"the register buffer {s.buffer.name!r} has a symbolic shape")
             case Store() | Accumulate():
                 self.access(s.buffer, s.index)
-                self.require(s.buffer.role not in ("in", "constant"), f"{s.buffer.name!r} is written, its role is {s.buffer.role!r}")
-                self.require(s.value.dtype == s.buffer.dtype, f"{s.buffer.name!r} holds {s.buffer.dtype}, the value is {s.value.dtype}")
+                self.require(s.buffer.role not in ("in", "constant"),
+                             f"{s.buffer.name!r} is written, its role is {s.buffer.role!r}")
+                self.require(s.value.dtype == s.buffer.dtype,
+                             f"{s.buffer.name!r} holds {s.buffer.dtype}, the value is {s.value.dtype}")
                 if isinstance(s, Accumulate):
                     self.require(s.op in REDUCTIONS, f"nothing accumulates with {s.op!r}")
-                    self.require(s.op not in _BITWISE or not s.buffer.dtype.is_float, f"{s.op!r} does not take {s.buffer.dtype}")
+                    self.require(s.op not in _BITWISE or not s.buffer.dtype.is_float,
+                                 f"{s.op!r} does not take {s.buffer.dtype}")
             case Prefetch():
                 self.access(s.buffer, s.index, bounded=False)
 
@@ -134,7 +138,8 @@ class _Verifier:
         self.require(s.extent.dtype == int64, f"the extent is {s.extent.dtype}, not i64")
         self.require(s.kind != "parallel" or top, "a parallel loop is not at the top level")
         self.require(s.kind != "unroll" or isinstance(s.extent, Const), "an unrolled loop has no constant extent")
-        self.require(s.width >= 1 and s.interleave >= 1, f"width {s.width}, interleave {s.interleave}: they are 1 or more")
+        self.require(s.width >= 1 and s.interleave >= 1,
+                     f"width {s.width}, interleave {s.interleave}: they are 1 or more")
         buffers, variables, certain, hidden = dict(self._buffers), dict(self._vars), self._certain, self._hidden
         if s.kind == "parallel":
             self._hidden = {n for n, b in self._buffers.items() if b.role == "local"}
@@ -168,12 +173,14 @@ class _Verifier:
                 self.constant(e)
             case Var():
                 self.require(e.name in self._vars, f"the variable {e.name!r} is not defined here")
-                self.require(self._vars[e.name] == e.dtype, f"{e.name!r} is {self._vars[e.name]}, it is used as {e.dtype}")
+                self.require(self._vars[e.name] == e.dtype,
+                             f"{e.name!r} is {self._vars[e.name]}, it is used as {e.dtype}")
             case Load():
                 self.access(e.buffer, e.index)
             case Unary():
                 self.require(e.op in UNARY, f"no unary operation is called {e.op!r}")
-                fits = not e.dtype.is_float if e.op == "not" else not e.dtype.is_bool if e.op in _NOT_ONLY_FLOAT else e.dtype.is_float
+                only_float = e.op not in _NOT_ONLY_FLOAT
+                fits = e.dtype.is_float if only_float else not (e.dtype.is_float if e.op == "not" else e.dtype.is_bool)
                 self.require(fits, f"{e.op} does not take {e.dtype}")
             case Binary():
                 self.require(e.op in BINARY, f"no binary operation is called {e.op!r}")
@@ -189,7 +196,8 @@ class _Verifier:
                 self.require(e.op in COMPARE, f"no comparison is called {e.op!r}")
                 self.same(e, e.x, e.y)
             case Select():
-                self.require(e.condition.dtype == bool_, f"the condition of {print_expr(e)} is {e.condition.dtype}, not bool")
+                self.require(e.condition.dtype == bool_,
+                             f"the condition of {print_expr(e)} is {e.condition.dtype}, not bool")
                 self.same(e, e.x, e.y)
             case Fma():
                 self.same(e, e.x, e.y)
@@ -198,7 +206,8 @@ class _Verifier:
             case Cast():
                 pass
             case Bitcast():
-                self.require(e.dtype.bits == e.x.dtype.bits, f"a bitcast from {e.x.dtype} to {e.dtype} changes the width")
+                self.require(e.dtype.bits == e.x.dtype.bits,
+                             f"a bitcast from {e.x.dtype} to {e.dtype} changes the width")
             case _:
                 self.fail(f"{type(e).__name__} is no expression of the Kernel IR")
 

@@ -1,12 +1,12 @@
-"""Does the interpreter compute what the Kernel IR means?  Whole kernels against NumPy, and every operation's corner cases."""
+"""Does the interpreter compute what the Kernel IR means?  Whole kernels against NumPy, and each operation's corners."""
 
 import math
 
 import numpy as np
 import pytest
 
-from lamina.compiler.core.dtypes import (INTEGERS, as_dtype, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8,
-                                         uint32, uint64)
+from lamina.compiler.core.dtypes import (INTEGERS, as_dtype, bfloat16, bool_, float16, float32, float64, int8, int16,
+                                         int32, int64, uint8, uint32, uint64)
 from lamina.compiler.core.errors import CompilerError, DTypeError, ShapeError, VerifyError
 from lamina.compiler.kernel.builder import BlockBuilder, as_expr
 from lamina.compiler.kernel.interpret import evaluate_expr, run
@@ -148,13 +148,17 @@ def integers(op, dtype, x, y):
 
 
 @pytest.mark.parametrize("op, dtype, x, y, expected", [
-    ("add", int8, 127, 1, -128), ("sub", uint8, 0, 1, 255), ("mul", int32, 1 << 30, 4, 0), ("mul", uint64, 3, (1 << 64) - 1, (1 << 64) - 3),
-    ("div", int32, -7, 2, -3), ("rem", int32, -7, 2, -1), ("floordiv", int32, -7, 2, -4), ("mod", int32, -7, 2, 1), ("mod", int32, 7, -2, -1),
+    ("add", int8, 127, 1, -128), ("sub", uint8, 0, 1, 255), ("mul", int32, 1 << 30, 4, 0),
+    ("mul", uint64, 3, (1 << 64) - 1, (1 << 64) - 3),
+    ("div", int32, -7, 2, -3), ("rem", int32, -7, 2, -1), ("floordiv", int32, -7, 2, -4), ("mod", int32, -7, 2, 1),
+    ("mod", int32, 7, -2, -1),
     ("div", int8, -128, -1, -128), ("floordiv", int8, -128, -1, -128), ("rem", int8, -128, -1, 0),
     ("div", int32, 5, 0, 0), ("rem", int32, 5, 0, 0), ("floordiv", uint8, 5, 0, 0), ("mod", int64, 5, 0, 0),
-    ("shl", int8, 1, 7, -128), ("shl", uint8, 1, 8, 0), ("shr", int8, -128, 99, -1), ("shr", uint8, 128, 9, 0), ("shr", int16, -5, 1, -3),
+    ("shl", int8, 1, 7, -128), ("shl", uint8, 1, 8, 0), ("shr", int8, -128, 99, -1), ("shr", uint8, 128, 9, 0),
+    ("shr", int16, -5, 1, -3),
     ("shl", int32, 1, -1, 0), ("and", int8, -1, 12, 12), ("xor", uint8, 255, 15, 240), ("or", int64, -8, 3, -5),
-    ("min", int32, -3, 2, -3), ("max", uint32, 3, 2, 3), ("pow", int8, 3, 5, -13), ("pow", int32, -1, -3, -1), ("pow", int32, 2, -1, 0),
+    ("min", int32, -3, 2, -3), ("max", uint32, 3, 2, 3), ("pow", int8, 3, 5, -13), ("pow", int32, -1, -3, -1),
+    ("pow", int32, 2, -1, 0),
 ])
 def test_integer_operations(op, dtype, x, y, expected):
     assert integers(op, dtype, x, y) == expected
@@ -172,14 +176,15 @@ def test_min_and_max_pass_nan():
 
 
 @pytest.mark.parametrize("x, dtype, expected", [
-    (1e10, int32, (1 << 31) - 1), (-1e10, int32, -(1 << 31)), (math.nan, int64, 0), (-1.0, uint8, 0), (255.9, uint8, 255), (-2.7, int8, -2),
+    (1e10, int32, (1 << 31) - 1), (-1e10, int32, -(1 << 31)), (math.nan, int64, 0), (-1.0, uint8, 0),
+    (255.9, uint8, 255), (-2.7, int8, -2),
     (math.inf, uint64, (1 << 64) - 1), (0.0, bool_, False), (math.nan, bool_, True), (0.5, bool_, True)])
 def test_casts_from_floats(x, dtype, expected):
     assert value(Cast(dtype, f(x))) == expected
 
 
 def test_casts_round_once():
-    x = (1 << 60) + (1 << 36) + 1  # just above the middle of two f32; by way of f64 it would meet the middle and go down
+    x = (1 << 60) + (1 << 36) + 1  # just above the middle of two f32; as an f64 it is the middle, and goes down
     got = value(Cast(float32, Const(x, int64)))
     assert got.dtype == np.float32 and got == np.int64(x).astype(np.float32)
     assert value(Cast(int8, Const(300, int32))) == 44 and value(Cast(uint8, Const(-1, int32))) == 255
@@ -211,11 +216,12 @@ def test_narrow_floats_stay_narrow():
 
 def test_bitcasts_selects_and_functions():
     assert value(Bitcast(int32, f(1.0))) == 0x3F800000
-    assert value(Bitcast(float32, Const(-(1 << 31), int32))) == 0 and math.copysign(1, value(Bitcast(float32, Const(-(1 << 31), int32)))) == -1
+    negative_zero = value(Bitcast(float32, Const(-(1 << 31), int32)))
+    assert negative_zero == 0 and math.copysign(1, negative_zero) == -1
     assert value(Select(Compare("lt", Var("n"), as_expr(3)), f(1.0), f(2.0)), n=2) == 1
     assert value(Unary("erf", f(0.5))) == np.float32(math.erf(0.5))
     assert value(Unary("round", f(2.5))) == 2 and value(Unary("round", f(-3.5))) == -4
-    assert value(Unary("not", Const(5, uint8))) == 250 and value(Unary("not", Const(True, bool_))) == False  # noqa: E712
+    assert value(Unary("not", Const(5, uint8))) == 250 and value(Unary("not", Const(True, bool_))) is False
     assert value(Unary("neg", Const(-128, int8))) == -128 and value(Unary("abs", Const(-128, int8))) == -128
     assert value(Binary("mod", f(-1.0), f(3.0))) == 2 and value(Binary("rem", f(-1.0), f(3.0))) == -1
     assert math.isnan(value(Binary("rem", f(1.0), f(0.0))))
@@ -237,8 +243,10 @@ def test_arrays_and_scalars_agree(dtype):
     y[:8], x[4:12] = 0, x[:8]
     var = [Var(n, dtype) for n in "xyz"]
     ops = ("add", "sub", "mul", "min", "max") + (("div",) if dtype.is_float else ("and", "or", "xor", "shl", "shr"))
-    trials = [Binary(op, *var[:2]) for op in ops] + [Compare(op, *var[:2]) for op in ("eq", "ne", "lt", "le", "gt", "ge")]
-    trials += [Select(Compare("lt", *var[:2]), var[2], var[0]), *(Cast(d, var[0]) for d in (*INTEGERS, float32, float64, bool_) if d != dtype)]
+    trials = [Binary(op, *var[:2]) for op in ops]
+    trials += [Compare(op, *var[:2]) for op in ("eq", "ne", "lt", "le", "gt", "ge")]
+    trials += [Select(Compare("lt", *var[:2]), var[2], var[0]),
+               *(Cast(d, var[0]) for d in (*INTEGERS, float32, float64, bool_) if d != dtype)]
     if dtype.is_float:
         trials += [Fma(*var), *(Unary(op, var[0]) for op in ("neg", "abs", "sqrt", "floor", "ceil", "trunc", "round"))]
         trials += [Bitcast(as_dtype(f"i{dtype.bits}"), var[0])]

@@ -4,8 +4,8 @@ import pytest
 
 from lamina.compiler.core.dtypes import bool_, float32, int8, int32, int64
 from lamina.compiler.core.errors import VerifyError
-from lamina.compiler.kernel.ir import (Accumulate, Alloc, Binary, Bitcast, Buffer, Cast, Compare, Const, Fma, For, If, Kernel, Let, Load,
-                                       Select, Store, Unary, Var)
+from lamina.compiler.kernel.ir import (Accumulate, Alloc, Binary, Bitcast, Buffer, Cast, Compare, Const, Fma, For, If,
+                                       Kernel, Let, Load, Select, Store, Unary, Var)
 from lamina.compiler.kernel.text import parse_kernel
 from lamina.compiler.core.dims import symbol
 
@@ -54,7 +54,8 @@ def kernel_of(body, params="in x: f32[4], out y: f32[4], out z: i64[4], in n: i6
     ("x[0] += 1.0", "in `x[0] += 1.0`: 'x' is written, its role is 'in'"),
     ("register t: f32[s]", "the register buffer 't' has a symbolic shape"),
     ("stack t: f32[q]", "the symbol 'q' of buffer 't' is not declared"),
-    ("for i in 2 { parallel for j in 2 { y[j] = 1.0 } }", "in `parallel for j in 2 { … }`: a parallel loop is not at the top level"),
+    ("for i in 2 { parallel for j in 2 { y[j] = 1.0 } }",
+     "in `parallel for j in 2 { … }`: a parallel loop is not at the top level"),
     ("if true { parallel for j in 2 { y[j] = 1.0 } }", "a parallel loop is not at the top level"),
     ("stack t: f32[2]\nparallel for j in 2 { t[j] = 1.0 }", "the local buffer 't' is not visible in the parallel loop"),
     ("unroll for i in s { y[0] = 1.0 }", "in `unroll for i in s { … }`: an unrolled loop has no constant extent"),
@@ -112,11 +113,13 @@ def at(i):
     (Alloc(Buffer("t", float32, (4,), space="cloud")), "no space is called 'cloud'"),
     (For(Var("i", int32), Const(2, int64), ()), "the loop variable is i32, not i64"),
     (For(Var("i"), Const(2, int64), (), "sideways"), "no loop is of the kind 'sideways'"),
-    (For(Var("i"), Const(2, int64), (Store(Y, (Cast(int64, Var("i", int32)),), ONE),)), "'i' is i64, it is used as i32"),
+    (For(Var("i"), Const(2, int64), (Store(Y, (Cast(int64, Var("i", int32)),), ONE),)),
+     "'i' is i64, it is used as i32"),
     (Store(Y, at(0), Cast(float32, Const(200, int8))), "200 does not fit i8"),
     (Store(Y, at(0), Cast(float32, Const(2, bool_))), "2 is no constant of bool"),
     (Let(Var("b", bool_), Fma(Const(True, bool_), Const(True, bool_), Const(True, bool_))), "fma does not take bool"),
-    (If(Const(True, bool_), (Store(Y, at(0), Bitcast(float32, Const(1, int8))),)), "a bitcast from i8 to f32 changes the width"),
+    (If(Const(True, bool_), (Store(Y, at(0), Bitcast(float32, Const(1, int8))),)),
+     "a bitcast from i8 to f32 changes the width"),
     (Store(Y, at(0), Load(Buffer("x", float32, (4,)), at(0))), "the buffer 'x' is not declared"),
 ])
 def test_rules_that_text_can_not_break(statement, message):

@@ -58,8 +58,8 @@ def largest_error(got: np.ndarray, exact: np.ndarray, rest: np.ndarray | float =
 
 
 def sample(dtype, count: int, low: float = -30.0, high: float = 30.0, seed: int = 0) -> np.ndarray:
-    """About `count` numbers: every exponent and both signs, denormal numbers, dense ones in [-2, 2] and [low, high], and every
-    special value."""
+    """About `count` numbers: every exponent and both signs, denormal numbers, dense ones in [-2, 2] and [low, high],
+    and every special value."""
     rng = np.random.default_rng(seed)
     dtype = np.dtype(dtype)
     info = np.finfo(dtype)
@@ -75,7 +75,7 @@ def sample(dtype, count: int, low: float = -30.0, high: float = 30.0, seed: int 
 def special_values(dtype) -> np.ndarray:
     """Zeros, infinities, NaN, the limits of the format, and where recipes change their formula; both signs."""
     info = np.finfo(dtype)
-    edges = np.array([0, 1, 2, 3, 4, 5, 10, 0.5, 0.25, 1.5, 2.5, 100, np.inf, info.max, info.tiny, info.smallest_subnormal, info.eps,
-                      np.pi, np.pi / 2, 1 - info.epsneg, 1 + info.eps, 2.0 ** info.nmant, 2.0 ** info.nmant - 0.5, 88.7, 89.5,
-                      103.9, 104.1, 709.7, 709.8, 745.1, 745.2, 17.3, 18.5, 0.6, 0.85, 3.95], dtype)
+    edges = np.array([0, 1, 2, 3, 4, 5, 10, 0.5, 0.25, 1.5, 2.5, 100, np.inf, info.max, info.tiny,
+                      info.smallest_subnormal, info.eps, np.pi, np.pi / 2, 1 - info.epsneg, 1 + info.eps,
+                      2.0 ** info.nmant, 2.0 ** info.nmant - 0.5, 88.7, 89.5, 103.9, 104.1, 709.7, 709.8, 745.1, 745.2, 17.3, 18.5, 0.6, 0.85, 3.95], dtype)
     return np.concatenate([edges, -edges, np.array([np.nan], dtype)])

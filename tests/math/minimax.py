@@ -1,8 +1,9 @@
-"""Where do the coefficients of lower/math come from?  Remez' exchange in high precision, coefficients rounded one by one.
+"""Where do the coefficients of lower/math come from?  Remez' exchange in high precision, rounded one after the other.
 
 `minimax` finds the polynomial with the smallest largest weighted error (Remez 1934, on a grid of Chebyshev points).
-`rounded` rounds the coefficient of the lowest power to the format, corrects the others for it by least squares, and so on,
-so that later coefficients make good for the rounding of earlier ones (compare Muller, Elementary Functions, section 4.5).
+`rounded` rounds the coefficient of the lowest power to the format, corrects the others for it by least squares, and so
+on, so that later coefficients make good for the rounding of earlier ones (compare Muller, Elementary Functions, section
+4.5).
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ DIGITS = 50
 
 
 def minimax(function: Callable, powers: Sequence[int], low, high, weight: Callable = lambda x: 1, density: int = 24):
-    """Coefficients c (one for each power) that minimise max |sum c x^p - function(x)| * weight(x) on [low, high], and that error."""
+    """Coefficients c, one for each power, with the smallest max |sum c x^p - function(x)| * weight(x) on [low, high];
+    and that error."""
     with mp.workdps(DIGITS):
         count = len(powers)
         low, high = mpf(low), mpf(high)
-        points = [(low + high) / 2 - (high - low) / 2 * mpmath.cos(mpmath.pi * (mpf(i) + mpf(1) / 2) / (density * (count + 1)))
-                  for i in range(density * (count + 1))]
+        total = density * (count + 1)
+        angles = [mpmath.pi * (mpf(i) + mpf(1) / 2) / total for i in range(total)]
+        points = [(low + high) / 2 - (high - low) / 2 * mpmath.cos(angle) for angle in angles]
         points = [p for p in points if p != 0 or 0 in powers]
         weights = [mpf(weight(p)) for p in points]
         values = [mpf(function(p)) for p in points]
@@ -65,10 +68,10 @@ def _exchange(errors, count: int) -> list[int]:
     return runs
 
 
-def rounded(function: Callable, powers: Sequence[int], low, high, weight: Callable = lambda x: 1, dtype=np.float32, fixed=(),
-            split: bool = False):
-    """Like `minimax`, with coefficients of `dtype` (as Python floats); `fixed` gives those of the first powers. `split` gives
-    the first coefficient as a sum of two: it stands as the first two of the result."""
+def rounded(function: Callable, powers: Sequence[int], low, high, weight: Callable = lambda x: 1, dtype=np.float32,
+            fixed=(), split: bool = False):
+    """Like `minimax`, with coefficients of `dtype` (as Python floats); `fixed` gives those of the first powers. `split`
+    gives the first coefficient as a sum of two: it stands as the first two of the result."""
     fixed, powers = list(fixed), list(powers)
     with mp.workdps(DIGITS):
         known = lambda x: sum(mpf(c) * x ** p for c, p in zip(fixed, powers))  # noqa: E731
@@ -82,7 +85,8 @@ def rounded(function: Callable, powers: Sequence[int], low, high, weight: Callab
             if n == 0 and split:
                 found[0] += mpf(float(nearest(exact[0] - found[0], dtype)))
             if n + 1 < len(exact):
-                change = np.linalg.lstsq(columns[:, n + 1:], float(mpf(exact[n]) - found[n]) * columns[:, n], rcond=None)[0]
+                change = np.linalg.lstsq(columns[:, n + 1:], float(mpf(exact[n]) - found[n]) * columns[:, n],
+                                         rcond=None)[0]
                 exact[n + 1:] = [c + mpf(d) for c, d in zip(exact[n + 1:], change)]
         error = largest_error(function, powers, [*fixed, *found], low, high, weight)
         if split:
@@ -105,4 +109,5 @@ def largest_error(function, powers, coefficients, low, high, weight=lambda x: 1,
     with mp.workdps(DIGITS):
         low, high = mpf(low), mpf(high)
         places = [low + (high - low) * (mpf(i) + mpf(1) / 2) / points for i in range(points)]
-        return max(abs((sum(mpf(c) * x ** p for c, p in zip(coefficients, powers)) - function(x)) * weight(x)) for x in places if x)
+        return max(abs((sum(mpf(c) * x ** p for c, p in zip(coefficients, powers)) - function(x)) * weight(x))
+                   for x in places if x)

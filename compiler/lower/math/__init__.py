@@ -27,8 +27,9 @@ def expand(op: str, operands: tuple[Expr, ...], let: Let) -> Expr:
     """The value of `op` on float32 or float64 `operands` by primitive operations: add sub mul div fma sqrt round select
     compare bitcast and integer arithmetic; no branches, no tables, no loops.
 
-    `let(name, expression)` binds an intermediate value and gives the variable. Results are within 2 units in the last place
-    (`tests/math` measures them), NaN, infinities, signed zeros and denormal numbers included. f32 recipes use no f64.
+    `let(name, expression)` binds an intermediate value and gives the variable. Results are within 2 units in the last
+    place (`tests/math` measures them), NaN, infinities, signed zeros and denormal numbers included. f32 recipes use no
+    f64.
     """
     dtype = operands[0].dtype
     if op not in _RECIPES:

@@ -1,8 +1,8 @@
 """How are exp, exp2, expm1, sigmoid, tanh, sinh and cosh computed?
 
-All of them write x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite, Software Manual for the Elementary Functions, 1980):
-n falls out of the low bits of x log2(e) + 1.5 * 2^23, ln 2 is subtracted in two parts by fma, e^r is a minimax polynomial
-(tests/math/minimax.py finds the coefficients) and 2^n is put together from n's bits.
+All of them write x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite, Software Manual for the Elementary Functions,
+1980): n falls out of the low bits of x log2(e) + 1.5 * 2^23, ln 2 is subtracted in two parts by fma, e^r is a minimax
+polynomial (tests/math/minimax.py finds the coefficients) and 2^n is put together from n's bits.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def exp(x: Number) -> Number:
 
 # (2^r - 1) / r on |r| <= 1/2
 EXP2 = {
-    float32: (0.6931471824645996, 0.24022650718688965, 0.055503614246845245, 0.009618082083761692, 0.0013389867963269353,
-              0.0001545390550745651),
+    float32: (0.6931471824645996, 0.24022650718688965, 0.055503614246845245, 0.009618082083761692,
+              0.0013389867963269353, 0.0001545390550745651),
     float64: (0.6931471805599453, 0.24022650695910133, 0.05550410866482304, 0.009618129107593187,
               0.001333355814612877, 0.00015403530458385064, 1.5252734077127376e-05, 1.3215434617026608e-06,
               1.0177967113611784e-07, 7.0739012457282236e-09, 4.4685219861537435e-10),
@@ -158,7 +158,8 @@ SINH = {
 }
 # (tanh(x) / x - 1) / x^2 as a polynomial of x^2 on |x| <= 0.6
 TANH = {
-    float32: (-0.33333298563957214, 0.1333194226026535, -0.053785473108291626, 0.020801622420549393, -0.005901741329580545),
+    float32: (-0.33333298563957214, 0.1333194226026535, -0.053785473108291626, 0.020801622420549393,
+              -0.005901741329580545),
     float64: (-0.33333333333333326, 0.1333333333333188, -0.05396825396727037, 0.021869488502949362,
               -0.008863234873671877, 0.003592119771644905, -0.0014557647721892323, 0.0005896251754583824,
               -0.00023752124833162312, 9.250523223651686e-05, -3.119556808000745e-05, 6.511371889618551e-06),
@@ -171,7 +172,8 @@ def tanh(x: Number) -> Number:
     shifter = f.magic + f.bias
     shifted = fma(a.minimum({float32: 9.5, float64: 20.0}[x.dtype]), 2 * LOG2E, shifter)
     n = shifted - shifter
-    r = fma(n, -0.5 * sum(LN2[x.dtype]), a)  # no second part of ln 2: the larger n, the less the exponential's error counts
+    # No second part of ln 2: the larger n, the less the exponential's error counts.
+    r = fma(n, -0.5 * sum(LN2[x.dtype]), a)
     coefficients = (1.0, 1.0, *EXPM1[x.dtype])
     p = polynomial(r, [c * 2.0 ** k for k, c in enumerate(coefficients)])
     scale = (shifted.bits() << f.mantissa).as_float()

@@ -1,7 +1,7 @@
 """How are recipes of functions written?  Numbers that build Kernel expressions, every step bound to a variable.
 
-A recipe is a Python function on `Number`s that reads like the formula it stands for. It has no branches: lanes that need
-another formula get it by `select`, so the same recipe serves scalars, SIMD lanes and GPU threads.
+A recipe is a Python function on `Number`s that reads like the formula it stands for. It has no branches: lanes that
+need another formula get it by `select`, so the same recipe serves scalars, SIMD lanes and GPU threads.
 """
 
 from __future__ import annotations
@@ -48,9 +48,6 @@ class Format:
         """The smallest normal number."""
         return 2.0 ** (1 - self.bias)
 
-    def power(self, exponent: int) -> float:
-        return 2.0 ** exponent
-
     def bits_of(self, exponent: int) -> int:
         """The bit pattern of 2^exponent."""
         return (exponent + self.bias) << self.mantissa
@@ -82,7 +79,7 @@ class Number:
         return FORMATS[self.dtype]
 
     def of(self, value: Union["Number", float, int], dtype: DType | None = None) -> "Number":
-        """`value` as a Number of this (or the given) dtype; integers wrap, so that bit patterns may be written unsigned."""
+        """`value` as a Number of this or the given dtype; integers wrap: bit patterns may be written unsigned."""
         if isinstance(value, Number):
             return value
         dtype = dtype or self.dtype

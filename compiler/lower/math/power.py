@@ -1,7 +1,7 @@
 """How is x^y computed?  As e^(y log |x|), the logarithm and the product as unevaluated sums of two floats.
 
-The error of log |x| is multiplied by up to y log |x| = 2^10, so log |x| needs about twelve more bits than the format has
-(the method of FDLIBM's e_pow.c; Muller et al., Handbook of Floating-Point Arithmetic, for sums of two floats).
+The error of log |x| is multiplied by up to y log |x| = 2^10, so log |x| needs about twelve more bits than the format
+has (the method of FDLIBM's e_pow.c; Muller et al., Handbook of Floating-Point Arithmetic, for sums of two floats).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from .exponential import LN2, RANGE, exp_with_error, scale_by_power
 from .logarithm import split
 from .number import Number, fma, polynomial
 
-TWO_THIRDS = {float32: (0.6666666865348816, -1.9868215517249155e-08), float64: (0.6666666666666666, 3.700743415417188e-17)}
+TWO_THIRDS = {float32: (0.6666666865348816, -1.9868215517249155e-08),
+              float64: (0.6666666666666666, 3.700743415417188e-17)}
 # ((log((1 + s) / (1 - s)) / s - 2) / s^2 - 2/3) / s^2 as a polynomial of s^2
 ATANH = {
     float32: (0.4000000059604645, 0.28571292757987976, 0.22233310341835022, 0.1778731495141983, 0.2092902958393097),

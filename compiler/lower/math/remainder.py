@@ -1,8 +1,8 @@
 """How are the floating-point remainders computed, exactly, however far the operands are apart?
 
-x = a 2^d b's unit: the remainder of a 2^d by m, for significands a and m as integers, is found by long division, CHUNK bits
-of the quotient at a time. Each step r 2^CHUNK - q m is exact by fma, for q is at most one half and a little away from the
-quotient and so the difference fits the format. Lanes that need fewer steps keep what they have.
+x = a 2^d b's unit: the remainder of a 2^d by m, for significands a and m as integers, is found by long division, CHUNK
+bits of the quotient at a time. Each step r 2^CHUNK - q m is exact by fma, for q is at most one half and a little away
+from the quotient and so the difference fits the format. Lanes that need fewer steps keep what they have.
 """
 
 from __future__ import annotations

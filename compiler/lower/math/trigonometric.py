@@ -1,35 +1,36 @@
 """How are sin, cos and tan computed, for arguments of any size?
 
-x = n pi/2 + r with |r| <= pi/4. For large x the product x 2/pi needs the bits of 2/pi around x's last place only: higher
-ones give whole turns, lower ones nothing that shows (Payne and Hanek, Radian reduction for trigonometric functions, 1983).
-Those bits are picked from constants by selects and one shift, and multiplied in integers. All lanes do the same work.
+x = n pi/2 + r with |r| <= pi/4. For large x the product x 2/pi needs the bits of 2/pi around x's last place only:
+higher ones give whole turns, lower ones nothing that shows (Payne and Hanek, Radian reduction for trigonometric
+functions, 1983). Those bits are picked from constants by selects and one shift, and multiplied in integers. All lanes
+do the same work.
 """
 
 from __future__ import annotations
 
 import math
 
-from ...core.dtypes import float32, int32, int64, uint64
+from ...core.dtypes import float32, float64, int32, int64, uint64
 from .inverse import HALF_PI
 from .number import Number, fma, polynomial
 
 # (sin(r) / r - 1) / r^2 and (cos(r) - 1 + r^2 / 2) / r^4 as polynomials of r^2 on |r| <= pi / 4
 SIN = {
-    "float32": (-0.1666666716337204, 0.008333372883498669, -0.00019850445096381009, 2.807283181027742e-06),
-    "float64": (-0.1666666666666663, 0.008333333333321908, -0.0001984126982944405, 2.7557313575565424e-06,
+    float32: (-0.1666666716337204, 0.008333372883498669, -0.00019850445096381009, 2.807283181027742e-06),
+    float64: (-0.1666666666666663, 0.008333333333321908, -0.0001984126982944405, 2.7557313575565424e-06,
                 -2.5050741054025585e-08, 1.5895859471447114e-10),
 }
 COS = {
-    "float32": (0.04166664555668831, -0.0013887310633435845, 2.443255107209552e-05),
-    "float64": (0.041666666666666595, -0.001388888888887334, 2.4801587288999003e-05, -2.7557314215642553e-07,
+    float32: (0.04166664555668831, -0.0013887310633435845, 2.443255107209552e-05),
+    float64: (0.041666666666666595, -0.001388888888887334, 2.4801587288999003e-05, -2.7557314215642553e-07,
                 2.0875705139781168e-09, -1.135873271197735e-11),
 }
 # 2 / pi = 0.101000101111... in binary: its first 1280 bits
 TWO_OVER_PI_BITS = 1280
 TWO_OVER_PI = int(
-    "a2f9836e4e441529fc2757d1f534ddc0db6295993c439041fe5163abdebbc561b7246e3a424dd2e006492eea09d1921cfe1deb1cb129a73ee88235f5"
-    "2ebb4484e99c7026b45f7e413991d639835339f49c845f8bbdf9283b1ff897ffde05980fef2f118b5a0a6d1f6d367ecf27cb09b74f463f669e5fea2d"
-    "7527bac7ebe5f17b3d0739f78a5292ea6bfb5fb11f8d5d0856033046fc7b6babf0cfbc209af4361d", 16)
+    "a2f9836e4e441529fc2757d1f534ddc0db6295993c439041fe5163abdebbc561b7246e3a424dd2e006492eea09d1921cfe1deb1cb129"
+    "a73ee88235f52ebb4484e99c7026b45f7e413991d639835339f49c845f8bbdf9283b1ff897ffde05980fef2f118b5a0a6d1f6d367ecf"
+    "27cb09b74f463f669e5fea2d7527bac7ebe5f17b3d0739f78a5292ea6bfb5fb11f8d5d0856033046fc7b6babf0cfbc209af4361d", 16)
 
 
 def sin(x: Number) -> Number:
@@ -70,13 +71,13 @@ def _normalized(high: Number, low: Number) -> tuple[Number, Number]:
 def _sine(r: Number, r_low: Number) -> tuple[Number, Number]:
     """sin(r + r_low) as a large and a small part."""
     z = r * r
-    return r, fma(r * z, polynomial(z, SIN[r.dtype.name]), fma(r_low * z, -0.5, r_low))
+    return r, fma(r * z, polynomial(z, SIN[r.dtype]), fma(r_low * z, -0.5, r_low))
 
 
 def _cosine(r: Number, r_low: Number) -> tuple[Number, Number]:
     z = r * r
     first = fma(z, -0.5, 1.0)
-    return first, fma(z, -0.5, 1.0 - first) + fma(z * z, polynomial(z, COS[r.dtype.name]), -(r * r_low))
+    return first, fma(z, -0.5, 1.0 - first) + fma(z * z, polynomial(z, COS[r.dtype]), -(r * r_low))
 
 
 def _reduce(x: Number) -> tuple[Number, Number, Number]:
@@ -122,7 +123,8 @@ def _reduce_32(a: Number) -> tuple[Number, Number, Number]:
     high = ((product >> 30).to(int32) & ~0xFF).to(float32)  # the fraction's first 24 bits, signed
     middle = ((product >> 14).to(int32) & 0xFFFFFF).to(float32)
     low = (product.to(int32) & 0x3FFF).to(float32)
-    fraction, rest = _normalized(high * 2.0 ** -32, middle * 2.0 ** -48)  # high may be -1 unit: the sum cancels, exactly
+    # The high part may be one unit below 0 and the rest near one unit: their sum cancels, and is exact.
+    fraction, rest = _normalized(high * 2.0 ** -32, middle * 2.0 ** -48)
     return n, *_multiply_by_half_pi(fraction, fma(low, 2.0 ** -62, rest))
 
 
