@@ -67,13 +67,24 @@ def find_crossing(extents: Sequence[Dim], loads: list[Access | None], stores: li
     lanes = max(min(16, target.vector_bytes // size, max(8, target.vector_registers // 2)), 2)
     few_reads, few_writes = (isinstance(extents[r], int) and extents[r] <= FEW_VECTORS for r in (read, write))
     if few_reads and bounds(extents[write])[0] >= lanes and all(a.steps.get(write, 0) == extents[read] for a in crossing):
-        return Crossing("apart", read, write, lanes)
-    if few_writes and bounds(extents[read])[0] >= lanes and all(s.steps.get(read, 0) == extents[write] for s in stores):
-        return Crossing("joined", read, write, lanes)
-    tile = lanes
-    while tile > min(bounds(extents[read])[0], bounds(extents[write])[0]):
-        tile //= 2
-    return Crossing("square", read, write, tile) if tile >= SMALLEST else None
+        found, cut = Crossing("apart", read, write, lanes), (write,)
+    elif few_writes and bounds(extents[read])[0] >= lanes and all(s.steps.get(read, 0) == extents[write] for s in stores):
+        found, cut = Crossing("joined", read, write, lanes), (read,)
+    else:
+        tile = lanes
+        while tile > min(bounds(extents[read])[0], bounds(extents[write])[0]):
+            tile //= 2
+        if tile < SMALLEST:
+            return None
+        found, cut = Crossing("square", read, write, tile), (read, write)
+    is_even = all(isinstance(extents[r], int) and extents[r] % found.tile == 0 for r in cut)
+    return found if is_even or not any(_in_step(a, s) for a in loads for s in stores) else None
+
+
+def _in_step(load: Access, store: Access) -> bool:
+    """Whether a result may stand where this operand stood: then no element may be computed twice, as tiles at an end do."""
+    return load.buffer.dtype.itemsize == store.buffer.dtype.itemsize and all(
+        load.steps.get(r, 0) == step for r, step in store.steps.items() if r is not None)
 
 
 def crossing_loads(loads: list[Access], write: int) -> list[Access]:

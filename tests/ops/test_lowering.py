@@ -12,7 +12,7 @@ from lamina.compiler.kernel.interpret import run
 from lamina.compiler.kernel.ir import Buffer
 from lamina.compiler.lower import crossing, loops, reductions, split_reductions
 from lamina.compiler.lower.group import lower_group
-from lamina.compiler.ops import REGISTRY, Cumulative, Reduce, Sort, Transpose, sort
+from lamina.compiler.ops import REGISTRY, Add, Cumulative, Reduce, Sort, Transpose, sort
 from lamina.compiler.ops.op import Sample
 from lamina.compiler.targets.find import find_target
 
@@ -70,3 +70,18 @@ def test_kernel_alone(sample, target):
         arrays[buffer.name] = np.full(buffer.shape, 77, buffer.dtype.numpy)
     run(kernel, arrays)
     assert_agrees(sample, tuple(arrays[b.name].reshape(b.shape) for b in outs))
+
+
+@pytest.mark.parametrize("shape", [(21, 37), (32, 48)])
+def test_a_result_may_take_over_an_operand_that_another_one_crosses(shape):
+    x, y = floats(*shape), floats(*shape[::-1], seed=1)
+    builder = Builder("body", fold=False)
+    types = types_of([x, y])
+    left, right = (builder.parameter(t, n) for t, n in zip(types, "xy"))
+    body = builder.finish([builder.emit(Add(), left, builder.emit(Transpose((1, 0)), right))])
+    buffers = [Buffer(n, t.dtype, t.shape, role=r) for n, t, r in zip(("in0", "in1", "out0"), (*types, types[0]), ("in", "in", "out"))]
+    kernel = lower_group("loops", body, buffers[:2], buffers[2:], find_target("x86-64-v4"), "kernel").verify()
+    expected = x + y.T
+    operand = x.reshape(-1) if len(kernel.params[0].shape) == 1 else x
+    run(kernel, {"in0": operand, "in1": y.reshape(-1) if len(kernel.params[1].shape) == 1 else y, "out0": operand})
+    np.testing.assert_array_equal(operand.reshape(shape), expected)
