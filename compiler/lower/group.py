@@ -43,9 +43,26 @@ def inplace_pairs(op: Fused, result: int) -> tuple[int, ...]:
         return ()
     safe = []
     for j, param in enumerate(body.params):
-        if param.shape == value.shape and _only_same_place(body, param, value):
+        if param.shape == value.shape and _only_same_place(body, param, value) and _only_read_for(body, param, value):
             safe.append(j)
     return tuple(safe)
+
+
+def _only_read_for(body: Graph, param, result) -> bool:
+    """Whether, of a group's several results, `param` is needed for this one alone, which may be stored long before the others."""
+    if len(body.results) == 1:
+        return True
+    stack, seen = [param], {param, result}
+    while stack:
+        v = stack.pop()
+        for user in body.users.get(v, ()):
+            if isinstance(user.op, Reduce) or any(r in body.results and r is not result for r in user.results):
+                return False
+            for r in user.results:
+                if r not in seen:
+                    seen.add(r)
+                    stack.append(r)
+    return True
 
 
 def _only_same_place(body: Graph, param, result) -> bool:

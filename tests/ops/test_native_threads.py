@@ -143,3 +143,17 @@ def test_reductions_follow_memory(axes):
     assert "gather" not in executable.text("llvm")
     for got, expected in zip(executable(x), (x.T.sum(axes, np.float64), x.T.max(axes))):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_result_does_not_take_over_what_another_one_reads():
+    x = floats(50, 40)
+    builder = Builder("softmax_and_operand", fold=False)
+    value = builder.emit(Cumulative("sum", 0), builder.parameter(types_of([x])[0], "x"))  # lies in the arena
+
+    def spread(kind, of):
+        return builder.emit(Broadcast(x.shape, (0,)), builder.emit(Reduce(kind, (1,)), of))
+    powers = builder.emit(Exp(), builder.emit(Sub(), value, spread("max", value)))
+    result = builder.emit(Add(), builder.emit(Div(), powers, spread("sum", powers)), value)
+    graph = builder.finish([builder.emit(Cumulative("sum", 1), powers), builder.emit(Cumulative("sum", 1), result)])
+    for got, expected in zip(compiled(graph)(x), graph.evaluate(x)):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-4)
