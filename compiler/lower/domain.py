@@ -78,6 +78,8 @@ def find_domain(body: Graph) -> Domain:
             elements.at(value, tuple(Var(n) for n in names))
         except KeyError as error:
             raise Mismatch(f"{value!r} is no element expression") from error
+        if len(set(seen.values())) < len(seen):
+            raise Mismatch(f"{value!r} reads a reduction at two places at once")
         return seen, last
 
     def layout_of(value: Value, seen: dict[int, int | None]) -> tuple[int | None, ...]:

@@ -9,6 +9,7 @@ from lamina.compiler.core.remarks import Remarks
 from lamina.compiler.core.types import TensorType
 from lamina.compiler.graph.builder import Builder
 from lamina.compiler.ops import Abs, Add, Cumulative, Min, Mul, Reduce, Reshape, Slice
+from lamina.compiler.passes.canonicalize import canonicalize
 from lamina.compiler.passes.fuse import fuse
 from lamina.compiler.targets.find import find_target
 
@@ -47,6 +48,16 @@ def test_a_reduction_does_not_follow_a_view_that_leaves_the_kernel():
     assert any("it reads a view that other kernels read too" in remark for remark in remarks)
     x = np.array([-3, 2], np.float32)
     assert_same(graph, after, x)
+    for a, b in zip(lm.compile(graph)(x), graph.evaluate(x), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_products_of_all_pairs_of_sums_wait_for_the_sums():
+    """Row i of an outer product reads the sum of every other row: it can't be made row by row."""
+    graph = lm.trace(lambda x: (lm.sum(x, axis=1), lm.sum(x, axis=1)[:, None] * lm.sum(x, axis=1)[None, :]),
+                     lm.TensorSpec((4, 7), "float32"))
+    x = np.arange(28, dtype=np.float32).reshape(4, 7) % 5
+    assert_same(graph, fused(canonicalize(graph))[0], x)
     for a, b in zip(lm.compile(graph)(x), graph.evaluate(x), strict=True):
         np.testing.assert_array_equal(a, b)
 
