@@ -81,7 +81,7 @@ def make_step(w: dict[str, np.ndarray], config: Config):
 
 
 class Decoder:
-    """A decoder compiled twice: `prefill` reads a prompt of any length, `decode` one token behind any number of others."""
+    """A decoder compiled twice: `prefill` reads a prompt of any length, `decode` one token behind others."""
 
     def __init__(self, weights: dict[str, np.ndarray], config: Config):
         self.config = config

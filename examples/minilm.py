@@ -114,7 +114,7 @@ def find_model() -> Path | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="the cosine similarity of two sentences")
-    parser.add_argument("sentences", nargs="*", default=SENTENCES, help="two or more; the first is compared with the rest")
+    parser.add_argument("sentences", nargs="*", default=SENTENCES, help="the first is compared with the others")
     parser.add_argument("--model", type=Path, default=find_model(), metavar="DIR",
                         help="folder with model.safetensors and tokenizer.json")
     arguments = parser.parse_args()

@@ -1,9 +1,9 @@
 """Do the README and the other documents say what happens?  Their commands and Python run, and print what stands there.
 
 In every .md file, blocks of `sh` and `python` run in order, Python in one process, in a new folder where the checkout's
-`examples` and `frontends` lie. A block that begins with `# name.py` is that file, too. A `text` block right behind one is
-what it prints (of commands: on standard output); numbers and hashes may differ. `<!-- not run: why -->` in front of a
-block leaves it out. `--bless` rewrites the texts.
+`examples` and `frontends` lie. A block that begins with `# name.py` is that file, too. A `text` block right behind one
+is what it prints (of commands: on standard output); numbers and hashes may differ. `<!-- not run: why -->` in front of
+a block leaves it out. `--bless` rewrites the texts.
 """
 
 import json
@@ -48,7 +48,7 @@ json.dump(results, sys.stdout)
 
 @dataclass(frozen=True)
 class Block:
-    """A block of a document that runs: its line, its code, what it prints (None where nothing is said), where that stands."""
+    """A block of a document that runs: its line, its code, what it prints (None: nothing is said), where that stands."""
 
     line: int
     language: str
@@ -67,7 +67,7 @@ def documents() -> list[str]:
     """The documents of the checkout in which something runs."""
     found = sorted(p.relative_to(ROOT) for folder in ("", "docs", "examples", "benchmarks")
                    for p in (ROOT / folder).glob("**/*.md" if folder else "*.md"))
-    return [str(p) for p in found if str(p) not in TESTED_ELSEWHERE and blocks_of((ROOT / p).read_text(encoding="utf-8"))]
+    return [str(p) for p in found if str(p) not in TESTED_ELSEWHERE and blocks_of((ROOT / p).read_text("utf-8"))]
 
 
 def outputs_of(blocks: list[Block], folder: Path) -> list[str]:
@@ -76,8 +76,8 @@ def outputs_of(blocks: list[Block], folder: Path) -> list[str]:
         (folder / name).symlink_to(ROOT / name)
     environment = os.environ | {"LAMINA_CACHE": "on", "LAMINA_CACHE_DIR": str(folder / ".cache"), "COLUMNS": "120",
                                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    ended = subprocess.run([sys.executable, "-c", RUNNER], cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
-                           input=json.dumps([(b.language, b.code) for b in blocks]))
+    ended = subprocess.run([sys.executable, "-c", RUNNER], cwd=folder, env=environment, capture_output=True, text=True,
+                           timeout=300, input=json.dumps([(b.language, b.code) for b in blocks]))
     assert ended.returncode == 0, ended.stderr
     results = json.loads(ended.stdout)
     for block, (ran, output) in zip(blocks, results):
@@ -86,7 +86,7 @@ def outputs_of(blocks: list[Block], folder: Path) -> list[str]:
 
 
 def comparable(text: str) -> list[str]:
-    """The lines of a text without what differs between machines and runs: numbers, hashes, units of time and size, spaces."""
+    """The lines of a text without what differs between machines and runs: numbers, hashes, units, spaces."""
     text = re.sub(r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b", "#", text)
     text = re.sub(r"-?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?", "#", text)
     text = re.sub(r"# ?(?:ns|us|ms|s|bytes|KiB|MiB)\b", "# units", text)
@@ -110,7 +110,8 @@ def test_what_a_document_shows_happens(name, tmp_path, request):
         return
     for block, output in zip(blocks, outputs):
         if block.text is not None:
-            assert comparable(output) == comparable(block.text), f"line {block.line} of {name} prints now (--bless takes it over):\n{output}"
+            assert comparable(output) == comparable(block.text), \
+                f"line {block.line} of {name} prints now (--bless takes it over):\n{output}"
 
 
 def test_the_documents_are_found():
@@ -120,7 +121,8 @@ def test_the_documents_are_found():
 def test_the_figures_of_onnx_are_those_of_the_table():
     onnx = pytest.importorskip("onnx")
     from lamina.frontends.cli.commands.ops import coverage
-    done, of, version = re.search(r"(\d+) of the (\d+) operators of ONNX (\d+\.\d+)", (ROOT / "README.md").read_text("utf-8")).groups()
+    readme = (ROOT / "README.md").read_text("utf-8")
+    done, of, version = re.search(r"(\d+) of the (\d+) operators of ONNX (\d+\.\d+)", readme).groups()
     if not onnx.__version__.startswith(version + "."):
         pytest.skip(f"the README counts those of ONNX {version}")
     rows = [row for row in coverage() if row["is_onnx"]]
@@ -128,8 +130,10 @@ def test_the_figures_of_onnx_are_those_of_the_table():
 
 
 def test_blocks_are_found_and_skipped():
-    document = "a\n```sh\nls\n```\n\n```text\nx\n```\n<!-- not run: long -->\n```python\n1/0\n```\n```python\npass\n```\n```c\nint x;\n```\n"
-    assert [(b.line, b.language, b.code, b.text) for b in blocks_of(document)] == [(2, "sh", "ls\n", "x\n"), (13, "python", "pass\n", None)]
+    document = ("a\n```sh\nls\n```\n\n```text\nx\n```\n<!-- not run: long -->\n```python\n1/0\n```\n"
+                "```python\npass\n```\n```c\nint x;\n```\n")
+    found = [(b.line, b.language, b.code, b.text) for b in blocks_of(document)]
+    assert found == [(2, "sh", "ls\n", "x\n"), (13, "python", "pass\n", None)]
 
 
 def test_comparison_sees_words_and_not_figures():
