@@ -25,14 +25,15 @@ _INTEGER = {"div": "divide", "rem": "remainder", "floordiv": "floor_divide", "mo
 
 
 def run(kernel: Kernel, arrays: Mapping[str, np.ndarray], extents: Mapping[str, int] | None = None,
-        backwards: bool = False) -> None:
+        backwards: bool = False, origins: Mapping[str, int] | None = None) -> None:
     """Run `kernel`; outputs are written in place.
 
     `arrays` has an array for each parameter by name: either of the buffer's shape, whatever its NumPy strides, or one
     dimension of memory in which the buffer's own strides count. A "workspace" that is not given is made. `extents` are
     the symbols' values. `backwards` runs parallel loops from their last iteration to the first: the results are the same if
-    the iterations are independent. Raises ShapeError or DTypeError for arrays that do not fit, and VerifyError for an
-    access outside of a buffer.
+    the iterations are independent. `origins` says by name which arrays are memory in any case, and where in it the first
+    element lies: places with negative strides reach back from there. Raises ShapeError or DTypeError for arrays that do not fit,
+    and VerifyError for an access outside of a buffer.
     """
     extents = dict(extents or {})
     missing = [s for s in kernel.symbols if s not in extents]
@@ -42,8 +43,10 @@ def run(kernel: Kernel, arrays: Mapping[str, np.ndarray], extents: Mapping[str, 
     if unknown:
         raise ShapeError(f"kernel {kernel.name!r} has no parameter {', '.join(sorted(unknown))}")
     source = _Source(kernel.name, extents, backwards)
+    origins = origins or {}
     for buffer in kernel.params:
-        source.add_memory(buffer, *_memory(kernel, buffer, arrays.get(buffer.name), extents))
+        memory = _memory(kernel, buffer, arrays.get(buffer.name), extents, buffer.name in origins)
+        source.add_memory(buffer, *memory, origins.get(buffer.name, 0))
     source.block(kernel.body)
     with np.errstate(all="ignore"):
         source.function()()
@@ -62,7 +65,8 @@ def evaluate_expr(e: Expr, env: Mapping[str, object]):
         return source.function()()
 
 
-def _memory(kernel, buffer: Buffer, array, extents) -> tuple[np.ndarray, tuple[int, ...], tuple[int, ...]]:
+def _memory(kernel, buffer: Buffer, array, extents,
+            is_flat: bool = False) -> tuple[np.ndarray, tuple[int, ...], tuple[int, ...]]:
     """A flat array, the buffer's shape, and the element strides that lead from an index into the flat array."""
     shape = tuple(evaluate(d, extents) for d in buffer.shape)
     strides = tuple(evaluate(d, extents) for d in buffer.strides)
@@ -73,7 +77,7 @@ def _memory(kernel, buffer: Buffer, array, extents) -> tuple[np.ndarray, tuple[i
         array = np.full(needed, _poison(buffer.dtype), buffer.dtype.numpy)
     if array.dtype != buffer.dtype.numpy:
         raise DTypeError(f"buffer {buffer.name!r} holds {buffer.dtype.name}, an array of {array.dtype} was given")
-    if array.shape == shape:
+    if array.shape == shape and not is_flat:
         size = array.itemsize
         if any(s < 0 or s % size for s, n in zip(array.strides, shape) if n > 1):
             raise ShapeError(f"buffer {buffer.name!r}: an array of strides {array.strides} bytes was given",
@@ -105,6 +109,7 @@ class _Source:
         self._names = 0
         self._vars: dict[str, str] = {s: repr(int(n)) for s, n in extents.items()}
         self._buffers: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], bool]] = {}
+        self._origins: dict[str, int] = {}
         self._temporaries: dict[int, str] = {}
         self._sharing: Sharing | None = None
         self._constants: dict[tuple, str] = {}
@@ -144,7 +149,9 @@ class _Source:
     def knows(self, buffer: Buffer) -> bool:
         return buffer.name in self._buffers
 
-    def add_memory(self, buffer: Buffer, flat: np.ndarray, shape, strides) -> None:
+    def add_memory(self, buffer: Buffer, flat: np.ndarray, shape, strides, origin: int = 0) -> None:
+        if origin:
+            self._origins[buffer.name] = origin
         self._buffers[buffer.name] = (self._object(flat), shape, strides, True)
 
     # -- statements
@@ -212,14 +219,16 @@ class _Source:
     def _offset(self, buffer: Buffer, index: tuple[Expr, ...]) -> tuple[str, str, str]:
         """The offset of an element, a condition that holds inside of the shape (it runs first), and the error's call."""
         _, shape, strides, _ = self._buffers[buffer.name]
-        terms, checks, names = [], [], []
+        origin = self._origins.get(buffer.name, 0)
+        lowest = -origin if strides == (1,) else 0  # one axis may be several, made one
+        terms, checks, names = [str(origin)] if origin else [], [], []
         for e, n, stride in zip(index, shape, strides, strict=True):
             if isinstance(e, Const) and 0 <= e.value < n:
                 terms.append(str(e.value * stride))
                 names.append(str(e.value))
                 continue
             name = self._fresh("i")
-            checks.append(f"(0 <= ({name} := {self.index(e)}) < {n})")
+            checks.append(f"({lowest} <= ({name} := {self.index(e)}) < {n})")
             terms.append(name if stride == 1 else f"{name} * {stride}")
             names.append(name)
         failure = f"outside({buffer.name!r}, {shape!r}, {', '.join(names)})"

@@ -14,7 +14,6 @@ from ..core.dims import evaluate
 from ..core.errors import ShapeError, VerifyError
 from ..graph.interpret import bind_dims
 from ..kernel.interpret import run as run_kernel
-from ..kernel.ir import Buffer
 from .memory import bytes_at, starts_at
 from .program import Branch, Launch, Loop, Place, Program, Step, Storage, places_of
 from .verify import named
@@ -96,7 +95,9 @@ class _Run:
                 self.view(place, launch, owners=False)[...] = poison(place)
             else:
                 self.view(place, launch, owners=False)  # it must lie inside
-        run_kernel(kernel, {b.name: self.array(p, b, launch) for p, b in params}, self.extents, self.backwards)
+        memory = {b.name: self.memory(p) for p, b in params}
+        run_kernel(kernel, {name: array for name, (array, _) in memory.items()}, self.extents, self.backwards,
+                   {name: origin for name, (_, origin) in memory.items()})
         for place, buffer in params:
             if buffer.role in ("out", "inout"):
                 self.view(place, launch, owners=True)[...] = self.number(place.storage)
@@ -161,15 +162,14 @@ class _Run:
             raise VerifyError(f"program {self.program.name!r}: {self.named(step)} reads {int(foreign.any(-1).sum())} elements of "
                               f"{named(place.storage)} that were not written", location=getattr(step, "location", None))
 
-    def array(self, place: Place, buffer: Buffer, step) -> np.ndarray:
-        """The place's memory as the kernel interpreter takes it: from its first element to the end of its storage."""
-        strides = [evaluate(s, self.extents) for s in place.strides]
-        if any(s < 0 and n > 1 for s, n in zip(strides, self.shape(place))) and buffer.role in ("in", "constant"):
-            return self.values(place, step)  # the interpreter counts upward alone: the elements in order
+    def memory(self, place: Place) -> tuple[np.ndarray, int]:
+        """The place's memory as the kernel interpreter takes it, from its lowest element to the end of its storage, and where in it
+        the first element lies."""
         memory, start, end = self.extent(place.storage)
-        first = start + evaluate(place.offset, self.extents) * place.dtype.itemsize
-        rest = (end - first) // place.dtype.itemsize
-        return memory.bytes[first:first + rest * place.dtype.itemsize].view(place.dtype.numpy)
+        size = place.dtype.itemsize
+        back = sum(max(0, (n - 1) * -evaluate(s, self.extents)) for n, s in zip(self.shape(place), place.strides))
+        first = start + (evaluate(place.offset, self.extents) - back) * size
+        return memory.bytes[first:first + (end - first) // size * size].view(place.dtype.numpy), back
 
     def values(self, place: Place, step) -> np.ndarray:
         """A copy of the elements of a place, in its shape."""

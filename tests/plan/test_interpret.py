@@ -102,3 +102,21 @@ def test_memory_of_an_iteration_is_gone_in_the_next():
     broken = replace(outer, steps=tuple(step for step in outer.steps if step is not first))
     with pytest.raises(VerifyError, match="that were not written"):
         run(replace(program, steps=tuple(broken if step is outer else step for step in program.steps)), arrays)
+
+
+@pytest.mark.parametrize("function", [
+    lambda x, w: lm.matmul(lm.flip(x, axis=1), w),
+    lambda x, w: lm.matmul(x[::-1, 6::-2], w[:4]),
+    lambda x, w: lm.sum(lm.flip(x), axis=0) + 1,
+    lambda x, w: lm.flip(x[0]) * 2,
+    lambda x, w: lm.tanh(lm.broadcast_to(x[0, :1], (8,))),
+    lambda x, w: lm.argmax(lm.flip(x, axis=(0, 1)), axis=1),
+    lambda x, w: lm.cumulative_sum(lm.flip(x[1]), axis=0),
+], ids=["product", "steps", "sum", "row", "broadcast", "argmax", "running"])
+def test_memory_is_read_backwards_and_in_place(function):
+    """Views of an input with negative strides, and with none, whose memory is as long as they are."""
+    graph = lm.trace(function, floats(4, 8), floats(8, 3))
+    arrays = arrays_of(graph)
+    arrays[0] = np.arange(32, dtype=np.float32).reshape(4, 8)
+    assert_near(run(program_of(graph).verify(), arrays), graph.evaluate(*arrays))
+    assert_near(lm.compile(graph)(*arrays), graph.evaluate(*arrays))
