@@ -129,6 +129,20 @@ def test_the_figures_of_onnx_are_those_of_the_table():
     assert (int(done), int(of)) == (sum(row["since"] is not None for row in rows), len(rows))
 
 
+def test_every_field_of_the_manifest_is_described():
+    import lamina as lm
+    page = (ROOT / "docs" / "artifact.md").read_text("utf-8")
+    manifest = lm.compile(lambda x: lm.softmax(x) @ x, lm.TensorSpec(("n", "n"))).artifact.manifest
+    fields = {*manifest, *manifest["inputs"][0], *manifest["target"], *manifest["constants"][:1], *manifest["memory"]}
+    assert {field for field in fields if f"`{field}`" not in page} == set()
+
+
+def test_every_environment_variable_is_described():
+    page = (ROOT / "docs" / "debugging.md").read_text("utf-8")
+    code = "".join(p.read_text("utf-8") for room in ("compiler", "runtime", "frontends") for p in (ROOT / room).rglob("*.py"))
+    assert {name for name in re.findall(r"\bLAMINA_[A-Z_]*[A-Z]\b", code) if f"`{name}`" not in page} == set()
+
+
 def test_blocks_are_found_and_skipped():
     document = ("a\n```sh\nls\n```\n\n```text\nx\n```\n<!-- not run: long -->\n```python\n1/0\n```\n"
                 "```python\npass\n```\n```c\nint x;\n```\n")
