@@ -1,4 +1,5 @@
-"""How are loops over an index space written?  Spread over threads where the work pays for it, flattened, in blocks of lanes."""
+"""How are loops over an index space written?  Spread over threads where the work pays for it, flattened, in blocks of
+lanes."""
 
 from __future__ import annotations
 
@@ -28,33 +29,35 @@ def unflatten(block: BlockBuilder, flat: Expr, extents: Sequence[Dim]) -> tuple[
 
 @contextmanager
 def spread(block: BlockBuilder, extents: Sequence[Dim], work: int) -> Iterator[tuple[Expr, ...]]:
-    """One outermost loop over the space of `extents`, whose iterations are independent and take `work` element operations
-    each; yields the index. It is spread over threads where that pays."""
+    """One outermost loop over the space of `extents`, whose iterations are independent and take `work` element
+    operations each; yields the index. It is spread over threads where that pays."""
     count = product(extents)
     if count == 1:
         yield tuple(as_expr(0) for _ in extents)
         return
     parallel = nominal(count) * work >= 2 * CHUNK_WORK
-    with block.loop("row", count, "parallel" if parallel else "serial", max(1, CHUNK_WORK // max(1, work)) if parallel else 1) as row:
+    kind, grain = ("parallel", max(1, CHUNK_WORK // max(1, work))) if parallel else ("serial", 1)
+    with block.loop("row", count, kind, grain) as row:
         yield unflatten(block, row, extents)
 
 
 @contextmanager
 def column_blocks(block: BlockBuilder, outer: Sequence[Dim], extent: Dim, size: int,
                   work: int) -> Iterator[tuple[tuple[Expr, ...], Expr, Expr]]:
-    """`spread` over the space of `outer` and blocks of `size` columns of a last axis of `extent`; `work` is that of one column.
-    Yields (index, first column, columns)."""
+    """`spread` over the space of `outer` and blocks of `size` columns of a last axis of `extent`; `work` is that of one
+    column. Yields (index, first column, columns)."""
     with spread(block, (*outer, ceil_div(extent, size)), min(size, nominal(extent)) * work) as (*index, number):
         start = block.let("start", mul(number, size))
         exact = isinstance(extent, int) and extent % size == 0
-        yield tuple(index), start, as_expr(size) if exact else block.let("columns", minimum(sub(as_expr(extent), start), size))
+        left = minimum(sub(as_expr(extent), start), size)
+        yield tuple(index), start, as_expr(size) if exact else block.let("columns", left)
 
 
 @contextmanager
 def spread_columns(block: BlockBuilder, outer: Sequence[Dim], extent: Dim, width: int,
                    work: int) -> Iterator[tuple[tuple[Expr, ...], Expr, Expr]]:
-    """As `column_blocks`, in blocks of BLOCK_VECTORS vectors of `width` lanes where the space of `outer` is too small to keep
-    all threads busy, else with all columns at once."""
+    """As `column_blocks`, in blocks of BLOCK_VECTORS vectors of `width` lanes where the space of `outer` is too small
+    to keep all threads busy, else with all columns at once."""
     size = width * BLOCK_VECTORS
     total = nominal(product(outer) * extent) * work
     if nominal(extent) > size and nominal(product(outer)) < FEW and total >= 2 * CHUNK_WORK:
@@ -73,7 +76,8 @@ def lanes_for(extent: Dim, lanes: int) -> int:
     return lanes
 
 
-def clipped_taps(position: Expr, size: Dim, stride: int, low: Dim, dilation: int, extent: Dim) -> tuple[Expr, Expr, Expr]:
+def clipped_taps(position: Expr, size: Dim, stride: int, low: Dim, dilation: int,
+                 extent: Dim) -> tuple[Expr, Expr, Expr]:
     """Which taps of a window lie inside of an axis: (where tap 0 lies, the first tap inside, how many are inside).
 
     Tap t of the window at `position` lies at position * stride - low + t * dilation."""

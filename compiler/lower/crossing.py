@@ -1,7 +1,9 @@
-"""How does data cross over that is read along one axis and written along another?  In tiles that are turned in registers.
+"""How does data cross over that is read along one axis and written along another?  In tiles that are turned in
+registers.
 
-A square tile is loaded by rows and stored by columns, so that both sides move whole vectors (transposes, permutations). Where one
-of the two axes is short, its few vectors are taken apart or joined instead (planes of an image from pixels, pixels from planes).
+A square tile is loaded by rows and stored by columns, so that both sides move whole vectors (transposes, permutations).
+Where one of the two axes is short, its few vectors are taken apart or joined instead (planes of an image from pixels,
+pixels from planes).
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ LEAST_SIZE = 1 << 8  # elements of a nest for which it is worth the code
 
 @dataclass(frozen=True)
 class Crossing:
-    """Reads are side by side along `read` (the number of a run of axes), writes along `write`. `kind` is "square", "apart" (the
-    reads' run is short) or "joined" (the writes' run is short); `tile` is the number of lanes."""
+    """Reads are side by side along `read` (the number of a run of axes), writes along `write`. `kind` is "square",
+    "apart" (the reads' run is short) or "joined" (the writes' run is short); `tile` is the number of lanes."""
 
     kind: str
     read: int
@@ -50,8 +52,10 @@ class Access:
         return total
 
 
-def find_crossing(extents: Sequence[Dim], loads: list[Access | None], stores: list[Access | None], target: Target) -> Crossing | None:
-    """The crossing of a nest over runs of `extents`; None where reads and writes go along the same run, or along several."""
+def find_crossing(extents: Sequence[Dim], loads: list[Access | None], stores: list[Access | None],
+                  target: Target) -> Crossing | None:
+    """The crossing of a nest over runs of `extents`; None where reads and writes go along the same run, or along
+    several."""
     if None in loads or None in stores or not loads:
         return None
     units = [r for r in range(len(extents)) if all(s.steps.get(r, 0) == 1 for s in stores)]
@@ -59,16 +63,18 @@ def find_crossing(extents: Sequence[Dim], loads: list[Access | None], stores: li
         return None
     write = units[0]
     crossing = crossing_loads(loads, write)
-    reads = [r for r in range(len(extents)) if r != write and crossing and all(a.steps.get(r, 0) == 1 for a in crossing)]
+    reads = [r for r in range(len(extents)) if r != write and crossing
+             and all(a.steps.get(r, 0) == 1 for a in crossing)]
     if len(reads) != 1 or len({id(a.buffer) for a in crossing}) < len(crossing):
         return None
     read = reads[0]
     size = max(a.buffer.dtype.itemsize for a in (*crossing, *stores))
     lanes = max(min(16, target.vector_bytes // size, max(8, target.vector_registers // 2)), 2)
     few_reads, few_writes = (isinstance(extents[r], int) and extents[r] <= FEW_VECTORS for r in (read, write))
-    if few_reads and bounds(extents[write])[0] >= lanes and all(a.steps.get(write, 0) == extents[read] for a in crossing):
+    is_long = {r: bounds(extents[r])[0] >= lanes for r in (read, write)}
+    if few_reads and is_long[write] and all(a.steps.get(write, 0) == extents[read] for a in crossing):
         found, cut = Crossing("apart", read, write, lanes), (write,)
-    elif few_writes and bounds(extents[read])[0] >= lanes and all(s.steps.get(read, 0) == extents[write] for s in stores):
+    elif few_writes and is_long[read] and all(s.steps.get(read, 0) == extents[write] for s in stores):
         found, cut = Crossing("joined", read, write, lanes), (read,)
     else:
         tile = lanes
@@ -82,7 +88,8 @@ def find_crossing(extents: Sequence[Dim], loads: list[Access | None], stores: li
 
 
 def _in_step(load: Access, store: Access) -> bool:
-    """Whether a result may stand where this operand stood: then no element may be computed twice, as tiles at an end do."""
+    """Whether a result may stand where this operand stood: then no element may be computed twice, as tiles at an end
+    do."""
     return load.buffer.dtype.itemsize == store.buffer.dtype.itemsize and all(
         load.steps.get(r, 0) == step for r, step in store.steps.items() if r is not None)
 
@@ -95,7 +102,8 @@ def crossing_loads(loads: list[Access], write: int) -> list[Access]:
 class CrossingNest:
     """The loops of a nest that crosses over. `position` gives the index for places on all runs."""
 
-    def __init__(self, crossing: Crossing, elements: Elements, extents: Sequence[Dim], cost: int, loads: list[tuple[Value, Buffer, Access]],
+    def __init__(self, crossing: Crossing, elements: Elements, extents: Sequence[Dim], cost: int,
+                 loads: list[tuple[Value, Buffer, Access]],
                  stores: list[tuple[Value, Buffer, Access]], position, block: BlockBuilder):
         self.crossing, self.elements, self.extents, self.cost, self.block = crossing, elements, extents, cost, block
         self.loads, self.stores, self.position = loads, stores, position
@@ -120,7 +128,8 @@ class CrossingNest:
                     emit(list(starts))
                     return
                 run, at = cut[number], index[len(runs) + number]
-                count = minimum(sub(as_expr(tiles[number]), mul(at, together)), together) if tiles[number] != 1 else as_expr(1)
+                left = sub(as_expr(tiles[number]), mul(at, together))
+                count = minimum(left, together) if tiles[number] != 1 else as_expr(1)
                 with self.block.loop("tile", self.block.let("tiles", count)) as t:
                     # The last tile lies against the end: what it shares with the one before is written twice.
                     first = mul(add(mul(at, together), t), c.tile)
@@ -128,9 +137,10 @@ class CrossingNest:
                     nest(number + 1)
             nest(0)
 
-    # ---- tiles -----------------------------------------------------------------------------------------------------------
+    # ---- tiles -------------------------------------------------------------------------------------------------------
     def _load_tiles(self, starts: list[Expr], vectors: int, step) -> list[tuple[Value, Buffer, Buffer]]:
-        """(operand, its buffer, a tile of it) for each crossing operand; vector i of a tile begins `step(access)` * i further on."""
+        """(operand, its buffer, a tile of it) for each crossing operand; vector i of a tile begins `step(access)` * i
+        further on."""
         n, tiles = self.crossing.tile, []
         for value, buffer, access in self.loads:
             tile = self._tile(buffer.dtype, vectors)
@@ -169,7 +179,9 @@ class CrossingNest:
         with self.block.loop("l", self.crossing.tile, "vector", self.crossing.tile) as lane:
             self.elements.enter()
             for value, buffer, tile in tiles:
-                self.elements.computed[value] = lambda index, b=buffer, t=tile: cast(b.dtype.compute, cast(b.dtype, load(t, slot(lane))))
+                def read(index, dtype=buffer.dtype, tile=tile):
+                    return cast(dtype.compute, cast(dtype, load(tile, slot(lane))))
+                self.elements.computed[value] = read
             here = list(starts)
             here[run] = add(here[run], lane)
             index = self.position(here)
@@ -195,4 +207,5 @@ class CrossingNest:
             with self.block.loop("l", n, "vector", n) as lane:
                 flat = add(mul(j, n), lane)
                 for (_, buffer, access), tile in zip(self.stores, tiles):
-                    self.block.store(access.buffer, (add(access.place(starts), flat),), cast(buffer.dtype, load(tile, (mod(flat, count), floordiv(flat, count)))))
+                    self.block.store(access.buffer, (add(access.place(starts), flat),),
+                                     cast(buffer.dtype, load(tile, (mod(flat, count), floordiv(flat, count)))))

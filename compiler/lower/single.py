@@ -16,7 +16,8 @@ from .loops import group_symbols, reader
 
 @dataclass(frozen=True)
 class Writer:
-    """Where a result goes: `store(index, value)` (the value is rounded to the dtype) and `load(index)` of what was stored."""
+    """Where a result goes: `store(index, value)` (the value is rounded to the dtype) and `load(index)` of what was
+    stored."""
 
     buffer: Buffer
     store: Callable[[tuple, Expr], None]
@@ -24,7 +25,8 @@ class Writer:
 
 
 def lower_single(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
-    """The kernel of a group whose last node has a `lower` of its own; what comes before it is spliced into its reads."""
+    """The kernel of a group whose last node has a `lower` of its own; what comes before it is spliced into its
+    reads."""
     symbols = group_symbols(body, *params, *results)
     block = BlockBuilder(symbols)
     elements = Elements(body, block, {})

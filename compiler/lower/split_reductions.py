@@ -1,8 +1,8 @@
 """How does one long reduction use all threads?  In parts whose number depends on extents alone, so that results do too.
 
-Each phase of reductions takes two loops: the parts, in parallel, leave what they found in a workspace; then the parts of each row
-(or column) are combined. Where elements of a kept axis lie side by side (columns), a part walks its rows in the order of memory and
-adds them up in a row of accumulators that stays in the first cache.
+Each phase of reductions takes two loops: the parts, in parallel, leave what they found in a workspace; then the parts
+of each row (or column) are combined. Where elements of a kept axis lie side by side (columns), a part walks its rows in
+the order of memory and adds them up in a row of accumulators that stays in the first cache.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ ROWS_AT_ONCE = 4  # rows that are combined before they meet the accumulator: it 
 
 @dataclass(frozen=True)
 class Parts:
-    """A cut of the reduced axes: one part for each place on the `outer` ones and block of `size` on `axis`; `inner` are walked whole."""
+    """A cut of the reduced axes: one part for each place on the `outer` ones and block of `size` on `axis`; `inner` are
+    walked whole."""
 
     shape: tuple[Dim, ...]
     outer: tuple[int, ...]
@@ -42,19 +43,21 @@ class Parts:
         return product(self.extents)
 
     def locate(self, block, part: Expr, position: list[Expr]) -> tuple[Expr, Expr]:
-        """Set the outer axes of `position` for number `part`; the first place on the cut axis, and how many there are."""
+        """Set the outer axes of `position` for number `part`; the first place on the cut axis, and how many there
+        are."""
         *outer, number = unflatten(block, part, self.extents)
         for axis, at in zip(self.outer, outer):
             position[axis] = at
         start = block.let("start", mul(number, self.size))
         extent = self.shape[self.axis]
         whole = isinstance(extent, int) and extent % self.size == 0
-        return start, as_expr(self.size) if whole else block.let("count", minimum(sub(as_expr(extent), start), self.size))
+        left = minimum(sub(as_expr(extent), start), self.size)
+        return start, as_expr(self.size) if whole else block.let("count", left)
 
 
 def cut(shape: tuple[Dim, ...], reduced: list[int], work: int, unit: int) -> Parts:
-    """Parts of about equal work for reduced axes (outermost first) where one element of them takes `work` operations. Blocks of
-    the last axis are multiples of `unit`."""
+    """Parts of about equal work for reduced axes (outermost first) where one element of them takes `work` operations.
+    Blocks of the last axis are multiples of `unit`."""
     total = nominal(product(shape[a] for a in reduced)) * work
     wanted = max(1, min(MOST_PARTS, total // PART_WORK))
     depth = 0
@@ -108,7 +111,7 @@ class _Split:
         self.store([row for row in found if not self.domain.is_full(row[2])], position)
 
 
-# ---- rows ----------------------------------------------------------------------------------------------------------------
+# ---- rows ------------------------------------------------------------------------------------------------------------
 class SplitRows(_Split):
     """Few long rows. Lanes run over the last of the reduced axes."""
 
@@ -122,7 +125,7 @@ class SplitRows(_Split):
     def emit(self) -> None:
         domain = self.domain
         for number, phase in enumerate(domain.phases):
-            self._each_part(number, lambda row, part, walk, position: self._reduce_part(phase, row, part, walk, position))
+            self._each_part(number, lambda *place: self._reduce_part(phase, *place))
             self._combine(number, phase)
         full = self.full_results()
         if full:
@@ -156,8 +159,9 @@ class SplitRows(_Split):
         def nest(depth: int) -> None:
             axis, last = axes[depth], depth == len(axes) - 1
             extent = count if depth == 0 else as_expr(self.domain.shape[axis])
-            width = self.nest.width if last else 1
-            with self.block.loop(f"r{axis}", extent, "vector" if width > 1 else "serial", width, interleave if last else 1) as i:
+            width = self.nest.width
+            form = ("vector", width, interleave) if last and width > 1 else ()
+            with self.block.loop(f"r{axis}", extent, *form) as i:
                 self.elements.enter()
                 position[axis] = add(start, i) if depth == 0 else i
                 body() if last else nest(depth + 1)
@@ -172,7 +176,8 @@ class SplitRows(_Split):
 
         def visit() -> None:
             for node, register in zip(phase, registers):
-                self.block.accumulate(register, (), OPERATION[node.op.kind], self.elements.at(node.operands[0], tuple(position)))
+                self.block.accumulate(register, (), OPERATION[node.op.kind],
+                                      self.elements.at(node.operands[0], tuple(position)))
         walk(4 if self.nest.cost < 12 else 2, visit)
         for node, register in zip(phase, registers):
             self.block.store(self.partial[node], (row, part), load(register, ()))
@@ -192,7 +197,7 @@ class SplitRows(_Split):
             self.elements.leave()
 
 
-# ---- columns ---------------------------------------------------------------------------------------------------------------
+# ---- columns ---------------------------------------------------------------------------------------------------------
 class SplitColumns(_Split):
     """Many rows are reduced; lanes run over the kept axis `lanes`."""
 
@@ -225,7 +230,8 @@ class SplitColumns(_Split):
             self.elements.enter()
             first = self.block.let("first", mul(number, self.block_size))
             exact = isinstance(self.extent, int) and self.extent % self.block_size == 0
-            columns = as_expr(self.block_size) if exact else self.block.let("columns", minimum(sub(as_expr(self.extent), first), self.block_size))
+            left = minimum(sub(as_expr(self.extent), first), self.block_size)
+            columns = as_expr(self.block_size) if exact else self.block.let("columns", left)
             position = self._position(outer)
             visit(known, outer, part, first, columns, position)
             self.elements.leave()
@@ -262,7 +268,8 @@ class SplitColumns(_Split):
                 body(1)
         nest(0)
 
-    def _reduce_part(self, phase, known: int, outer: Expr, part: Expr, first: Expr, columns: Expr, position: list[Expr]) -> None:
+    def _reduce_part(self, phase, known: int, outer: Expr, part: Expr, first: Expr, columns: Expr,
+                     position: list[Expr]) -> None:
         block, axis = self.block, (self.parts.axis, *self.parts.inner)[-1]
         sums = [block.alloc("sums", node.operands[0].dtype.compute, (self.block_size,), "stack") for node in phase]
         with block.loop("column", columns, "vector", self.nest.width) as lane:
@@ -291,7 +298,8 @@ class SplitColumns(_Split):
     def _combine(self, number: int, phase) -> None:
         block, is_last = self.block, number == len(self.domain.phases) - 1
         parts = self.parts.count
-        with spread_columns(block, (product(self.space),), self.extent, self.nest.width, nominal(parts)) as ((outer,), first, columns):
+        space, width = (product(self.space),), self.nest.width
+        with spread_columns(block, space, self.extent, width, nominal(parts)) as ((outer,), first, columns):
             self.elements.enter()
             position = self._position(outer)
 
@@ -300,7 +308,8 @@ class SplitColumns(_Split):
                     register = block.alloc("acc", node.operands[0].dtype.compute, (), "register")
                     block.store(register, (), self.start_value(node))
                     with block.loop("part", parts) as part:
-                        block.accumulate(register, (), OPERATION[node.op.kind], load(self.partial[node], (outer, part, position[self.lanes])))
+                        block.accumulate(register, (), OPERATION[node.op.kind],
+                                         load(self.partial[node], (outer, part, position[self.lanes])))
                     result = block.let(node.op.kind, load(register, ()))
                     block.store(self.total[node], (outer, position[self.lanes]), result)
                     self.elements.computed[node.results[0]] = lambda index, result=result: result
@@ -309,7 +318,8 @@ class SplitColumns(_Split):
             self._each_column(number, outer, first, columns, position, column)
             self.elements.leave()
 
-    def _store_part(self, full, known: int, outer: Expr, part: Expr, first: Expr, columns: Expr, position: list[Expr]) -> None:
+    def _store_part(self, full, known: int, outer: Expr, part: Expr, first: Expr, columns: Expr,
+                    position: list[Expr]) -> None:
         axis = (self.parts.axis, *self.parts.inner)[-1]
 
         def rows(count: int) -> None:

@@ -117,8 +117,8 @@ class Contract(Op):
         return 2 * product(self.extents(*types).values())
 
     def lower(self, block, operands, results, types, target):
-        """Loops for any spec and dtype, where no template takes it: lanes over the result's last letter, or over a letter that
-        is summed where that one lies side by side in both operands."""
+        """Loops for any spec and dtype, where no template takes it: lanes over the result's last letter, or over a
+        letter that is summed where that one lies side by side in both operands."""
         lhs, rhs, result = self.terms
         extents = self.extents(*types)
         summed = [c for c in dict.fromkeys(lhs + rhs) if c not in result]
@@ -139,7 +139,8 @@ class Contract(Op):
         lanes = target.lanes(wide)
 
         def tile(index, visit):
-            """Accumulators for `height` rows at `index` of the outer letters; the last rows again where some are left over."""
+            """Accumulators for `height` rows at `index` of the outer letters; the last rows again where some are left
+            over."""
             at = dict(zip(outer, index))
             places = [at]
             if row is not None:
@@ -158,7 +159,8 @@ class Contract(Op):
         def accumulate(totals, places, letters, kind=None):
             if letters:
                 name = letters[0]
-                with block.loop(name, extents[name], *((kind, lanes_for(extents[name], lanes), 2) if kind and len(letters) == 1 else ())) as i:
+                form = (kind, lanes_for(extents[name], lanes), 2) if kind and len(letters) == 1 else ()
+                with block.loop(name, extents[name], *form) as i:
                     accumulate(totals, [{**p, name: i} for p in places], letters[1:], kind)
                 return
             for total, place in zip(totals, places):

@@ -72,14 +72,15 @@ class Conv(Op):
         return 2 * result.size * product(types[1].shape[:-1])
 
     def lower(self, block, operands, results, types, target):
-        """Loops for any form and dtype, where no template takes it: lanes over the output channels of a group, or over the
-        channels where each is a group of its own."""
+        """Loops for any form and dtype, where no template takes it: lanes over the output channels of a group, or over
+        the channels where each is a group of its own."""
         (x, w), (result,) = types, self.infer(*types)
         inputs, outputs = w.shape[-2], divide_exactly(w.shape[-1], self.groups)
         depthwise = inputs == 1 and outputs == 1
         wide = x.dtype.compute
         width = w.shape[-1] if depthwise else outputs
-        axes = list(zip(w.shape[:-2], self.strides, (low for low, _ in self.padding), self.dilation, x.shape[1:-1], self.input_dilation))
+        axes = list(zip(w.shape[:-2], self.strides, (low for low, _ in self.padding), self.dilation, x.shape[1:-1],
+                        self.input_dilation))
 
         def taps(position, visit, tap=(), places=()):
             """The taps that meet an element of x, and where."""
@@ -88,13 +89,15 @@ class Conv(Op):
                 return
             size, stride, low, dilation, extent, spread_by = axes[len(tap)]
             if spread_by == 1:
-                origin, first, count = (block.let("tap", e) for e in clipped_taps(position[len(tap)], size, stride, low, dilation, extent))
+                origin, first, count = (block.let("tap", e)
+                                        for e in clipped_taps(position[len(tap)], size, stride, low, dilation, extent))
                 with block.loop("t", count) as t:
                     at = k.add(first, t)
                     taps(position, visit, (*tap, at), (*places, k.add(origin, k.mul(at, dilation))))
                 return
             with block.loop("t", size) as t:
-                at = block.let("at", k.add(k.sub(k.mul(position[len(tap)], stride), k.as_expr(low)), k.mul(t, dilation)))
+                at = block.let("at",
+                               k.add(k.sub(k.mul(position[len(tap)], stride), k.as_expr(low)), k.mul(t, dilation)))
                 place = block.let("place", k.floordiv(at, spread_by))
                 meets = k.both(k.compare("eq", k.mul(place, spread_by), at),
                                k.both(k.compare("ge", at, 0), k.compare("lt", place, k.as_expr(extent))))
@@ -112,7 +115,8 @@ class Conv(Op):
                 def visit(tap, places):
                     with block.loop("c", inputs) as c:
                         source = o if depthwise else k.add(k.mul(group, k.as_expr(inputs)), c)
-                        product = k.binary("mul", operands[0]((image, *places, source)), operands[1]((*tap, c, channel)))
+                        product = k.binary("mul", operands[0]((image, *places, source)),
+                                           operands[1]((*tap, c, channel)))
                         block.accumulate(total, (), "add", product)
                 taps((*rows, column), visit)
                 results[0].store((image, *rows, column, channel), k.load(total, ()))

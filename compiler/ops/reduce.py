@@ -125,11 +125,13 @@ class ArgReduce(Op):
         start = k.constant(identity(self.kind, wide), wide)
         if product(inner) == 1:
             with spread(block, outer, 2 * nominal(extent)) as index:
-                self._row(block, lambda i: operands[0]((*index, i, *(0,) * len(inner))), results[0], (*index, *(0,) * len(inner)),
+                self._row(block, lambda i: operands[0]((*index, i, *(0,) * len(inner))), results[0],
+                          (*index, *(0,) * len(inner)),
                           extent, number, start, lanes)
             return
         # Lanes over the last axis: each keeps its best element so far and where that was.
-        with spread_columns(block, (*outer, *inner[:-1]), inner[-1], lanes, 2 * nominal(extent)) as (index, first, count):
+        with spread_columns(block, (*outer, *inner[:-1]), inner[-1], lanes,
+                            2 * nominal(extent)) as (index, first, count):
             before, after = index[:axis], index[axis:]
             with block.loop("column", count, "vector", lanes_for(inner[-1], lanes)) as lane:
                 column = block.let("at", k.add(first, lane))
@@ -150,9 +152,12 @@ class ArgReduce(Op):
         block.store(best, (), start)
         block.store(where, (), k.constant(0))
         is_long = nominal(extent) > 2 * SEARCHED
+
+        def left_from(first):
+            return k.minimum(k.sub(k.as_expr(extent), first), SEARCHED)
         with block.loop("block", ceil_div(extent, SEARCHED) if is_long else 1) as number_of_block:
             first = block.let("first", k.mul(number_of_block, SEARCHED))
-            count = block.let("count", k.minimum(k.sub(k.as_expr(extent), first), SEARCHED)) if is_long else k.as_expr(extent)
+            count = block.let("count", left_from(first)) if is_long else k.as_expr(extent)
             extreme = block.alloc("extreme", wide, (), "register")
             block.store(extreme, (), start)
             with block.loop("i", count, "vector", lanes_for(extent, lanes), 4) as i:
@@ -164,7 +169,7 @@ class ArgReduce(Op):
         extreme, first = block.let("extreme", k.load(best, ())), block.let("first", k.load(where, ()))
         place = block.alloc("place", number, (), "register")
         block.store(place, (), k.constant(number.maximum, number))
-        count = block.let("count", k.minimum(k.sub(k.as_expr(extent), first), SEARCHED)) if is_long else k.as_expr(extent)
+        count = block.let("count", left_from(first)) if is_long else k.as_expr(extent)
         with block.loop("i", count, "vector", lanes_for(extent, lanes), 4) as i:
             value = read(k.add(first, i))
             hit = k.compare("eq", value, extreme)
@@ -222,7 +227,7 @@ class Cumulative(Op):
         if product(inner) == 1:
             self._rows(block, operands[0], results[0], x)
             return
-        # All columns of a block go one step at a time, their running values in a row of its own: memory is read in order.
+        # All columns of a block go one step at a time, their running values in a row: memory is read in order.
         lanes = target.lanes(x.dtype)
         size = lanes * CARRIED_VECTORS
         work = nominal(x.shape[axis])
@@ -251,7 +256,8 @@ class Cumulative(Op):
             rows = []
             for r in range(together):  # the last group does its last row again where rows are left over
                 number = k.add(k.mul(group, together), r)
-                rows.append(unflatten(block, number if together == 1 else k.minimum(number, k.as_expr(count - 1)), outer))
+                number = number if together == 1 else k.minimum(number, k.as_expr(count - 1))
+                rows.append(unflatten(block, number, outer))
             running = [block.alloc("running", wide, (), "register") for _ in rows]
             for register in running:
                 block.store(register, (), k.constant(identity(self.kind, wide), wide))

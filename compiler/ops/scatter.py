@@ -48,8 +48,8 @@ class Scatter(Op, abstract=True):
         return 0 if self.reduction == "set" else types[2].size
 
     def lower(self, block, operands, results, types, target):
-        """x is copied, then the updates are applied in their order. Sums and products of 16-bit floats are kept in float32
-        until all updates are in."""
+        """x is copied, then the updates are applied in their order. Sums and products of 16-bit floats are kept in
+        float32 until all updates are in."""
         x, result = types[0], results[0]
         read = operands[0]
         if x.dtype.compute != x.dtype and self.reduction in ("add", "mul"):
@@ -119,7 +119,8 @@ class ScatterNd(Scatter):
                 at = [block.let("at", k.cast(int64, operands[1]((*row, i)))) for i in range(count)]
                 inside = k.constant(True, bool_)
                 for position, extent in zip(at, x.shape):
-                    inside = k.both(inside, k.both(k.compare("ge", position, 0), k.compare("lt", position, k.as_expr(extent))))
+                    inside = k.both(inside,
+                                    k.both(k.compare("ge", position, 0), k.compare("lt", position, k.as_expr(extent))))
                 with block.when(inside):
                     write(row, at)
         if not inner:
@@ -194,9 +195,11 @@ class ScatterAlong(Scatter):
             return
         # Lanes over the last axis write to columns of their own; one that lies outside writes back what is there.
         lanes = target.vector_bytes // max(x.dtype.compute.itemsize, indices.dtype.itemsize)
-        with spread_columns(block, (*outer, *inner[:-1]), inner[-1], lanes, 4 * nominal(steps)) as (index, first, count):
+        work = 4 * nominal(steps)
+        with spread_columns(block, (*outer, *inner[:-1]), inner[-1], lanes, work) as (index, first, count):
             before, after = index[:axis], index[axis:]
-            with block.loop("update", steps) as step, block.loop("column", count, "vector", lanes_for(inner[-1], lanes)) as lane:
+            width = lanes_for(inner[-1], lanes)
+            with block.loop("update", steps) as step, block.loop("column", count, "vector", width) as lane:
                 column = block.let("column", k.add(first, lane))
                 at = (*before, step, *after, column)
                 position = block.let("at", k.cast(int64, operands[1](at)))

@@ -44,8 +44,8 @@ class Sort(Op):
         return np.take_along_axis(x, order, self.axis), order.astype(np.int64)
 
     def lower(self, block, operands, results, types, target):
-        """Rows are sorted apart. A row becomes integers that order as its elements do, with their positions in the low half
-        where both fit one word; short runs of it are sorted by counting, then merged in pairs."""
+        """Rows are sorted apart. A row becomes integers that order as its elements do, with their positions in the low
+        half where both fit one word; short runs of it are sorted by counting, then merged in pairs."""
         (x,), axis, extent = types, self.axis, types[0].shape[self.axis]
         others = (*x.shape[:axis], *x.shape[axis + 1:])
         longest = bounds(extent)[1]

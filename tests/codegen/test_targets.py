@@ -1,4 +1,5 @@
-"""Does every target get code, and code that asks nobody for help?  Objects need lamina's functions alone, and compute the same."""
+"""Does every target get code, and code that asks nobody for help?  Objects need lamina's functions alone, and compute
+the same."""
 
 import pytest
 
@@ -39,7 +40,8 @@ def test_objects_need_nothing_from_outside(target, letters):
     artifact = compile_graph(graph, options=Options(target=target), cache=OBJECTS)
     for name, image in artifact.objects.items():
         if name != "support":  # the thread pool stands on the C library
-            needed = [s for s in read_symbols(image).undefined if s and not s.startswith("lamina_") and s != "_GLOBAL_OFFSET_TABLE_"]
+            needed = [s for s in read_symbols(image).undefined if s and not s.startswith("lamina_")
+                      and s != "_GLOBAL_OFFSET_TABLE_"]
             assert not needed, f"{name} needs {', '.join(needed)}"
     if runs_here(target):
         outputs = iter(Executable(artifact)(*arguments))

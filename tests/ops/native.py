@@ -34,16 +34,18 @@ def compiled(graph: Graph, target: str = "host") -> Executable:
     return Executable(compile_graph(graph, options=Options(target=target), cache=OBJECTS))
 
 
-def graph_of(samples, name: str = "trials", operand=lambda builder, array, position, number: None) -> tuple[Graph, list[np.ndarray]]:
+def graph_of(samples, name: str = "trials", operand=lambda *_: None) -> tuple[Graph, list[np.ndarray]]:
     """One graph with the results of all samples in order, and its arguments.
 
-    `operand(builder, array, position, number)` may give (a value, the argument behind it) for an operand of sample `number`.
+    `operand(builder, array, position, number)` may give (a value, the argument behind it) for an operand of sample
+    `number`.
     """
     builder, results, arguments = Builder(name, fold=False), [], []
     for number, sample in enumerate(samples):
         values = []
         for position, (array, type) in enumerate(zip(sample.arrays, types_of(sample.arrays))):
-            value, argument = operand(builder, array, position, number) or (builder.parameter(type, f"x{number}_{position}"), array)
+            made = operand(builder, array, position, number)
+            value, argument = made or (builder.parameter(type, f"x{number}_{position}"), array)
             values.append(value)
             arguments.append(argument)
         results += builder.emit_all(sample.op, *values)
@@ -75,7 +77,8 @@ def assert_agrees(sample: Sample, got: tuple[np.ndarray, ...], reference: tuple[
     """
     reference = expected(sample) if reference is None else reference
     for a, b in zip(got, reference, strict=True):
-        if isinstance(sample.op, (Contract, Conv)) and as_dtype(a.dtype).is_float and np.isfinite(b.astype(np.float64)).all():
+        is_sum = isinstance(sample.op, (Contract, Conv)) and as_dtype(a.dtype).is_float
+        if is_sum and np.isfinite(b.astype(np.float64)).all():
             terms = sample.op.evaluate(*(np.abs(x) for x in sample.arrays))[0].astype(np.float64)
             difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
             assert (a.shape, a.dtype) == (b.shape, b.dtype)

@@ -1,4 +1,5 @@
-"""Are the kernels that ops become well formed, and right one scalar at a time?  The kernel interpreter checks every access.
+"""Are the kernels that ops become well formed, and right one scalar at a time?  The kernel interpreter checks every
+access.
 
 Thresholds are lowered, so that small operands take the ways of large ones: parts, blocks, merges, tiles.
 """
@@ -24,9 +25,11 @@ SINGLE = sorted(name for name, cls in REGISTRY.items() if hasattr(cls, "lower"))
 
 MORE = [Sample(Reduce("sum", (0, 1)), (floats(13, 70),), 1e-5), Sample(Reduce("max", (1,)), (floats(2, 300),)),
         Sample(Reduce("sum", (0,)), (floats(130, 40),), 1e-5), Sample(Reduce("min", (0, 2)), (floats(9, 5, 33),)),
-        Sample(Transpose((1, 0)), (floats(21, 37),)), Sample(Transpose((0, 2, 1)), (integers(0, 9, 2, 19, 3, dtype="uint8"),)),
+        Sample(Transpose((1, 0)), (floats(21, 37),)),
+        Sample(Transpose((0, 2, 1)), (integers(0, 9, 2, 19, 3, dtype="uint8"),)),
         Sample(Transpose((1, 2, 0)), (floats(3, 9, 8),)), Sample(Sort(0), (with_ties_and_nans(150),)),
-        Sample(Sort(1, True), (with_ties_and_nans(3, 97, dtype="float64"),)), Sample(Cumulative("sum", 0), (floats(7, 70),), 1e-5)]
+        Sample(Sort(1, True), (with_ties_and_nans(3, 97, dtype="float64"),)),
+        Sample(Cumulative("sum", 0), (floats(7, 70),), 1e-5)]
 
 
 def kind_of(op) -> str:
@@ -36,7 +39,8 @@ def kind_of(op) -> str:
 def trials() -> list:
     chosen = [(name, i, s) for name in [*SINGLE, "reduce", "transpose"] for i, s in enumerate(REGISTRY[name].samples())]
     few = [(name, i, s) for name, i, s in chosen if i % 4 == 0 or name in ("pool", "transpose")]
-    return [pytest.param(s, id=sample_id(name, i, s)) for name, i, s in [*few, *((s.op.name, f"more{i}", s) for i, s in enumerate(MORE))]]
+    more = [(s.op.name, f"more{i}", s) for i, s in enumerate(MORE)]
+    return [pytest.param(s, id=sample_id(name, i, s)) for name, i, s in [*few, *more]]
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +69,8 @@ def test_kernel_alone(sample, target):
     params = [Buffer(f"in{i}", t.dtype, t.shape, role="in") for i, t in enumerate(types)]
     outs = [Buffer(f"out{i}", r.dtype, r.shape, role="out") for i, r in enumerate(results)]
     kernel = lower_group(kind_of(sample.op), body, params, outs, find_target(target), "kernel").verify()
-    arrays = {b.name: np.ascontiguousarray(a).reshape(-1) if len(k.shape) == 1 else a for b, k, a in zip(params, kernel.params, sample.arrays)}
+    arrays = {b.name: np.ascontiguousarray(a).reshape(-1) if len(k.shape) == 1 else a
+              for b, k, a in zip(params, kernel.params, sample.arrays)}
     for buffer in kernel.params[len(params):]:
         arrays[buffer.name] = np.full(buffer.shape, 77, buffer.dtype.numpy)
     run(kernel, arrays)
@@ -79,7 +84,8 @@ def test_a_result_may_take_over_an_operand_that_another_one_crosses(shape):
     types = types_of([x, y])
     left, right = (builder.parameter(t, n) for t, n in zip(types, "xy"))
     body = builder.finish([builder.emit(Add(), left, builder.emit(Transpose((1, 0)), right))])
-    buffers = [Buffer(n, t.dtype, t.shape, role=r) for n, t, r in zip(("in0", "in1", "out0"), (*types, types[0]), ("in", "in", "out"))]
+    buffers = [Buffer(n, t.dtype, t.shape, role=r)
+               for n, t, r in zip(("in0", "in1", "out0"), (*types, types[0]), ("in", "in", "out"))]
     kernel = lower_group("loops", body, buffers[:2], buffers[2:], find_target("x86-64-v4"), "kernel").verify()
     expected = x + y.T
     operand = x.reshape(-1) if len(kernel.params[0].shape) == 1 else x

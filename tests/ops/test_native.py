@@ -1,4 +1,5 @@
-"""Does native code compute what the references do?  Every op on every sample, on operands in any strides, with symbolic dims."""
+"""Does native code compute what the references do?  Every op on every sample, on operands in any strides, with symbolic
+dims."""
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ NAMES = [name for name in sorted(REGISTRY) if name not in PARTS]
 
 def numbered() -> list:
     """(op, number) of every sample, named after what it is tried on."""
-    return [pytest.param(name, i, id=sample_id(name, i, sample)) for name in NAMES for i, sample in enumerate(REGISTRY[name].samples())]
+    return [pytest.param(name, i, id=sample_id(name, i, sample))
+            for name in NAMES for i, sample in enumerate(REGISTRY[name].samples())]
 
 
 @pytest.mark.parametrize("name, number", numbered())
@@ -58,12 +60,13 @@ def test_strided_operands(name):
         assert_agrees(sample, got)
 
 
-# ---- symbolic dims -----------------------------------------------------------------------------------------------------
+# ---- symbolic dims ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", CASES)
 def test_symbolic_dims(name):
     op, types, _ = CASES[name]
     builder = Builder("symbolic", fold=False)
-    builder.parameter(TensorType((b, s), bool_), "extents")  # some ops take operands that do not have all dims of their result
+    # some ops take operands that do not have all dims of their result
+    builder.parameter(TensorType((b, s), bool_), "extents")
     results = builder.emit_all(op, *(builder.parameter(t, f"x{i}") for i, t in enumerate(types)))
     executable = compiled(builder.finish(results))
     for seed, extents in enumerate([{"b": 1, "s": 2}, {"b": 3, "s": 7}, {"b": 2, "s": 129}, {"b": 64, "s": 33}]):
@@ -72,7 +75,8 @@ def test_symbolic_dims(name):
         for t in types:
             shape = tuple(evaluate(d, extents) for d in t.shape)
             low, high = (-2, extents["s"] + 2) if t.dtype.is_integer and t.dtype.is_signed else (0, 1000)
-            arrays.append((rng.normal(size=shape) if t.dtype.is_float else rng.integers(low, high, shape)).astype(t.dtype.numpy))
+            arrays.append((rng.normal(size=shape) if t.dtype.is_float
+                           else rng.integers(low, high, shape)).astype(t.dtype.numpy))
         sample = Sample(op.at_extents(extents), tuple(arrays), tolerance=2e-5)
         assert_agrees(sample, executable(np.zeros((extents["b"], extents["s"]), bool), *arrays), expected(sample))
 

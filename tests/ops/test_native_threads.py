@@ -5,7 +5,8 @@ import pytest
 
 from lamina.compiler.core.dtypes import as_dtype
 from lamina.compiler.graph.builder import Builder
-from lamina.compiler.ops import (Add, ArgReduce, Broadcast, Contract, Conv, Cumulative, Div, Exp, Mul, Pool, Reduce, Rsqrt, ScatterAlong, ScatterNd, Sort,
+from lamina.compiler.ops import (Add, ArgReduce, Broadcast, Contract, Conv, Cumulative, Div, Exp, Mul, Pool, Reduce,
+                                 Rsqrt, ScatterAlong, ScatterNd, Sort,
                                  Sub, TakeAlong, Tanh, Transpose)
 from lamina.compiler.ops.op import Sample
 
@@ -59,14 +60,19 @@ CASES = {
     "running sum of columns": Sample(Cumulative("sum", 0, reverse=True), (integers(-9, 9, 300, 1500),)),
     "running max of the middle": Sample(Cumulative("max", 1, exclusive=True), (floats(9, 40, 700),)),
     "max pool": Sample(Pool("max", (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)), (floats(2, 57, 55, 40),)),
-    "sum pool of large windows": Sample(Pool("sum", (9, 7), (1, 2), ((4, 4), (3, 3)), (1, 1)), (floats(1, 30, 31, 20),), tolerance=1e-5),
-    "scatter of rows": Sample(ScatterNd("add"), (floats(100, 700), integers(-1, 101, 300, 1), floats(300, 700, seed=1)), tolerance=1e-5),
+    "sum pool of large windows": Sample(Pool("sum", (9, 7), (1, 2), ((4, 4), (3, 3)), (1, 1)), (floats(1, 30, 31, 20),),
+                                        tolerance=1e-5),
+    "scatter of rows": Sample(ScatterNd("add"), (floats(100, 700), integers(-1, 101, 300, 1), floats(300, 700, seed=1)),
+                              tolerance=1e-5),
     "scatter of rows of half": Sample(ScatterNd("add"), (floats(4, 700, dtype="float16"), integers(0, 4, 500, 1),
                                                          floats(500, 700, dtype="float16", seed=1))),
-    "scatter of elements": Sample(ScatterNd("set"), (floats(50_000), integers(-5, 50_005, 70_000, 1), floats(70_000, seed=1))),
-    "scatter along rows": Sample(ScatterAlong(1, "add"), (floats(200, 300), integers(-1, 301, 200, 500, dtype="int32"), floats(200, 500)),
+    "scatter of elements": Sample(ScatterNd("set"),
+                                  (floats(50_000), integers(-5, 50_005, 70_000, 1), floats(70_000, seed=1))),
+    "scatter along rows": Sample(ScatterAlong(1, "add"),
+                                 (floats(200, 300), integers(-1, 301, 200, 500, dtype="int32"), floats(200, 500)),
                                  tolerance=1e-5),
-    "scatter along columns": Sample(ScatterAlong(0, "max"), (floats(60, 1000), integers(-1, 61, 90, 1000), floats(90, 1000))),
+    "scatter along columns": Sample(ScatterAlong(0, "max"),
+                                    (floats(60, 1000), integers(-1, 61, 90, 1000), floats(90, 1000))),
     "gather": Sample(TakeAlong(1), (floats(300, 400), integers(0, 400, 300, 900))),
     "sort of a long row": Sample(Sort(0), (with_ties_and_nans(70_003),)),
     "sort of rows": Sample(Sort(1, True), (with_ties_and_nans(60, 1025),)),
@@ -74,11 +80,13 @@ CASES = {
     "sort of columns": Sample(Sort(0), (integers(-20, 20, 500, 33, dtype="int8"),)),
     "sort of doubles": Sample(Sort(1, True), (with_ties_and_nans(5, 9000, dtype="float64"),)),
     "sort of long integers": Sample(Sort(0), (integers(0, 1 << 62, 20_000).astype(np.uint64) * np.uint64(4),)),
-    "integer product": Sample(Contract("ij,jk->ik"), (integers(-99, 99, 130, 77, dtype="int32"), integers(-99, 99, 77, 330, dtype="int32"))),
+    "integer product": Sample(Contract("ij,jk->ik"),
+                              (integers(-99, 99, 130, 77, dtype="int32"), integers(-99, 99, 77, 330, dtype="int32"))),
     "integer product, transposed": Sample(Contract("zij,zkj->zik"), (integers(-9, 9, 3, 65, 130, dtype="int8"),
                                                                      integers(-9, 9, 3, 70, 130, dtype="int8"))),
-    "integer convolution": Sample(Conv((2, 1), ((1, 1), (2, 2)), (1, 2), 2), (integers(-9, 9, 2, 33, 30, 8, dtype="int32"),
-                                                                             integers(-9, 9, 3, 3, 4, 36, dtype="int32"))),
+    "integer convolution": Sample(Conv((2, 1), ((1, 1), (2, 2)), (1, 2), 2),
+                                  (integers(-9, 9, 2, 33, 30, 8, dtype="int32"),
+                                   integers(-9, 9, 3, 3, 4, 36, dtype="int32"))),
 }
 
 
@@ -117,7 +125,8 @@ def normalize(builder, x, axes):
 
 
 @pytest.mark.parametrize("function", [softmax, normalize])
-@pytest.mark.parametrize("shape, axes", [((301, 517), (0,)), ((301, 517), (1,)), ((2, 200_001), (1,)), ((300_001,), (0,)), ((50_001, 7), (0,)),
+@pytest.mark.parametrize("shape, axes", [((301, 517), (0,)), ((301, 517), (1,)), ((2, 200_001), (1,)),
+                                         ((300_001,), (0,)), ((50_001, 7), (0,)),
                                          ((9, 40, 50, 17), (0, 1, 2)), ((3, 20, 80, 9), (1, 2))])
 def test_groups_of_reductions_on_any_number_of_threads(function, shape, axes):
     x = floats(*shape)
@@ -139,10 +148,11 @@ def test_reductions_follow_memory(axes):
     x = floats(700, 520)
     builder = Builder("transposed", fold=False)
     turned = builder.emit(Transpose((1, 0)), builder.parameter(types_of([x])[0], "x"))
-    executable = compiled(builder.finish([builder.emit(Reduce("sum", axes), turned), builder.emit(Reduce("max", axes), turned)]))
+    executable = compiled(builder.finish([builder.emit(Reduce("sum", axes), turned),
+                                          builder.emit(Reduce("max", axes), turned)]))
     assert "gather" not in executable.text("llvm")
-    for got, expected in zip(executable(x), (x.T.sum(axes, np.float64), x.T.max(axes))):
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    for got, reference in zip(executable(x), (x.T.sum(axes, np.float64), x.T.max(axes))):
+        np.testing.assert_allclose(got, reference, rtol=1e-4, atol=1e-4)
 
 
 def test_a_result_does_not_take_over_what_another_one_reads():
@@ -155,5 +165,5 @@ def test_a_result_does_not_take_over_what_another_one_reads():
     powers = builder.emit(Exp(), builder.emit(Sub(), value, spread("max", value)))
     result = builder.emit(Add(), builder.emit(Div(), powers, spread("sum", powers)), value)
     graph = builder.finish([builder.emit(Cumulative("sum", 1), powers), builder.emit(Cumulative("sum", 1), result)])
-    for got, expected in zip(compiled(graph)(x), graph.evaluate(x)):
-        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-4)
+    for got, reference in zip(compiled(graph)(x), graph.evaluate(x)):
+        np.testing.assert_allclose(got, reference, rtol=1e-5, atol=1e-4)

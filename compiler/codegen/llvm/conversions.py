@@ -8,7 +8,8 @@ from .values import Val, constant, register_type, suffix, vector_type
 
 
 def cast(e: Emitter, x: Val, to: DType) -> Val:
-    """x as dtype `to` by value; float to integer truncates and saturates, NaN gives 0. 16-bit floats go by way of float32."""
+    """x as dtype `to` by value; float to integer truncates and saturates, NaN gives 0. 16-bit floats go by way of
+    float32."""
     source = x.dtype
     if source == to:
         return x
@@ -82,7 +83,7 @@ class _Bits:
         return self.value(f"trunc {self.word} {word} to {vector_type('i16', self.lanes)}", uint16)
 
 
-# ---- bfloat16: the upper half of a float32 ------------------------------------------------------------------------------
+# ---- bfloat16: the upper half of a float32 ---------------------------------------------------------------------------
 def _from_bfloat16(e: Emitter, x: Val) -> Val:
     b = _Bits(e, x)
     return Val(b.as_float(b.op("shl", b.widened(x), 16)), float32, x.lanes, x.level)
@@ -99,7 +100,7 @@ def _to_bfloat16(e: Emitter, x: Val) -> Val:
     return Val(b.narrowed(b.op("lshr", chosen, 16)), bfloat16, x.lanes, x.level)
 
 
-# ---- float16 ------------------------------------------------------------------------------------------------------------
+# ---- float16 ---------------------------------------------------------------------------------------------------------
 def _from_float16(e: Emitter, x: Val) -> Val:
     if e.target.has_half_conversion:
         return e.value(f"fpext {x.type} {x.text} to {vector_type('float', x.lanes)}", float32, x.lanes, x.level)
@@ -125,7 +126,8 @@ def _to_float16(e: Emitter, x: Val) -> Val:
     bits = b.as_word(x.text)
     magnitude = b.op("and", bits, 0x7FFFFFFF)
     odd = b.op("and", b.op("lshr", magnitude, 13), 1)
-    normal = b.op("lshr", b.op("add", b.op("add", magnitude, odd), 0xC8000FFF), 13)  # the exponent less 112, and half a unit
+    # the exponent less 112, and half a unit
+    normal = b.op("lshr", b.op("add", b.op("add", magnitude, odd), 0xC8000FFF), 13)
     # Added to 0.5 the bits of a denormal result end up at the bottom, rounded by the addition.
     moved = b.value(f"fadd {b.single} {b.as_float(magnitude)}, {constant(0.5, float32, x.lanes).text}", float32)
     denormal = b.op("sub", b.as_word(moved), 0x3F000000)
@@ -138,7 +140,8 @@ def _to_float16(e: Emitter, x: Val) -> Val:
 
 
 def _to_odd_float(e: Emitter, x: Val) -> Val:
-    """float64 to float32 rounded to odd, so that rounding once more is as good as rounding once (Boldo and Melquiond 2008)."""
+    """float64 to float32 rounded to odd, so that rounding once more is as good as rounding once (Boldo and Melquiond
+    2008)."""
     b = _Bits(e, x)
     double = x.type
 

@@ -1,8 +1,9 @@
-"""How is the remainder of floats computed, exactly, without a library?  A loop over all lanes that takes many quotient bits a step.
+"""How is the remainder of floats computed, exactly, without a library?  A loop over all lanes that takes many quotient
+bits a step.
 
-No processor here has the instruction. For r = |x| and d = |y| each step subtracts q * s, s = d * 2^k as large as lets the
-quotient q = trunc(r / s) be exact to one unit; r - q * s is a multiple of s's last bit and smaller than s, so it is exact.
-Most operands take one step; quotients of up to 2^2098 take 42.
+No processor here has the instruction. For r = |x| and d = |y| each step subtracts q * s, s = d * 2^k as large as lets
+the quotient q = trunc(r / s) be exact to one unit; r - q * s is a multiple of s's last bit and smaller than s, so it is
+exact. Most operands take one step; quotients of up to 2^2098 take 42.
 """
 
 from __future__ import annotations
@@ -92,10 +93,12 @@ _SPLIT = """  %s.bits = bitcast DOUBLE %s to LONG
 
 def _function(name: str, lanes: int, has_fma: bool) -> str:
     """The text of `NAME(x, y)`: the remainder with the sign of x, for `lanes` doubles."""
-    powers = "\n".join(_POWER.format(i=i, of=of, to=to) for i, of, to in ((1, "%d", "%s1"), (2, "%s1", "%s2"), (3, "%s2", "%s")))
+    steps = (1, "%d", "%s1"), (2, "%s1", "%s2"), (3, "%s2", "%s")
+    powers = "\n".join(_POWER.format(i=i, of=of, to=to) for i, of, to in steps)
     any_lane = ("  %any = or i1 %go, false" if lanes == 1 else
                 f"  %going = bitcast BOOL %go to i{lanes}\n  %any = icmp ne i{lanes} %going, 0")
-    text = _TEMPLATE.replace("POWERS", powers).replace("SUBTRACT", _FUSED if has_fma else _SPLIT).replace("ANY", any_lane)
+    text = _TEMPLATE.replace("POWERS", powers).replace("ANY", any_lane)
+    text = text.replace("SUBTRACT", _FUSED if has_fma else _SPLIT)
     text = text.replace("BITS", "51" if has_fma else "25").replace("NAME", name)
     text = text.replace("SUFFIX", suffix(float64, lanes)).replace("INTEGER", suffix(int64, lanes))
     for word, element in (("DOUBLE", "double"), ("LONG", "i64"), ("BOOL", "i1")):
@@ -107,7 +110,8 @@ def _constants(text: str, lanes: int) -> str:
     """C(bits) and I(number) as constants of all lanes."""
     import re
     for letter, element in (("C", "double"), ("I", "i64")):
-        text = re.sub(rf"\b{letter}\(([^)]*)\)", (lambda m, t=element: f"splat ({t} {m[1]})") if lanes > 1 else (lambda m: m[1]), text)
+        form = rf"splat ({element} \1)" if lanes > 1 else r"\1"
+        text = re.sub(rf"\b{letter}\(([^)]*)\)", form, text)
     return text
 
 
@@ -117,13 +121,16 @@ def remainder(e: Emitter, op: str, x: Val, y: Val) -> Val:
     if dtype not in (float32, float64):
         raise CompilerError(f"no remainder of {dtype.name}")
     double = vector_type("double", lanes)
-    a, b = (v if dtype == float64 else e.value(f"fpext {v.type} {v.text} to {double}", float64, lanes, v.level) for v in (x, y))
+    a, b = (v if dtype == float64 else e.value(f"fpext {v.type} {v.text} to {double}", float64, lanes, v.level)
+            for v in (x, y))
     name = f"lamina.remainder.{suffix(float64, lanes)}"
     text = _function(name, lanes, e.target.has_fma)
     e.declarations.add(text)
     long = vector_type("i64", lanes)
-    for name_of, kind, count in (("fabs", double, 1), ("trunc", double, 1), ("fma", double, 3), ("smax", long, 2), ("smin", long, 2)):
-        e.call(f"llvm.{name_of}.{suffix(float64 if kind == double else int64, lanes)}", kind, ", ".join([f"{kind} poison"] * count))
+    for name_of, kind, count in (("fabs", double, 1), ("trunc", double, 1), ("fma", double, 3), ("smax", long, 2),
+                                 ("smin", long, 2)):
+        e.call(f"llvm.{name_of}.{suffix(float64 if kind == double else int64, lanes)}", kind,
+               ", ".join([f"{kind} poison"] * count))
     rest = e.value(f"call {double} @{name}({double} {a.text}, {double} {b.text})", float64, lanes, level)
     if dtype == float32:
         rest = e.value(f"fptrunc {double} {rest.text} to {x.type}", dtype, lanes, level)
@@ -138,7 +145,8 @@ def _with_sign_of(e: Emitter, rest: Val, y: Val) -> Val:
 
     def value(text: str, of: DType = dtype) -> Val:
         return e.value(text, of, lanes, level)
-    below, y_below = value(f"fcmp olt {rest.type} {rest.text}, {zero.text}", bool_), value(f"fcmp olt {y.type} {y.text}, {zero.text}", bool_)
+    below = value(f"fcmp olt {rest.type} {rest.text}, {zero.text}", bool_)
+    y_below = value(f"fcmp olt {y.type} {y.text}, {zero.text}", bool_)
     differ = value(f"xor {below.type} {below.text}, {y_below.text}", bool_)
     added = value(f"fadd {rest.type} {rest.text}, {y.text}")
     result = value(f"select {differ.type} {differ.text}, {rest.type} {added.text}, {rest.type} {rest.text}")

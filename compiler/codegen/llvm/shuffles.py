@@ -1,4 +1,5 @@
-"""How are lanes gathered from registers?  Whole tiles are transposed by unpacking, other patterns merge vectors two at a time."""
+"""How are lanes gathered from registers?  Whole tiles are transposed by unpacking, other patterns merge vectors two at
+a time."""
 
 from __future__ import annotations
 
@@ -6,15 +7,17 @@ from ...core.errors import CompilerError
 from .emitter import Emitter
 from .values import Val
 
-BLOCK_BITS = 128  # x86 shuffles stay within blocks of so many bits, or move whole blocks; all vectors of SSE and Arm are one
+#: x86 shuffles stay within blocks of so many bits, or move whole blocks; all vectors of SSE and Arm are one.
+BLOCK_BITS = 128
 
 
 def gather_lanes(e: Emitter, slots: dict[int, Val], offsets: list[int], name: str) -> Val:
-    """The elements of a register buffer at `offsets`, one for each lane. `slots` are its vectors by the offset of their first lane."""
+    """The elements of a register buffer at `offsets`, one for each lane. `slots` are its vectors by the offset of their
+    first lane."""
     sources = [_find(slots, offset, name) for offset in offsets]
     starts, lanes = [s for s, _ in sources], len(offsets)
     first = slots[starts[0]]
-    if first.lanes == lanes and all(s == starts[0] for s in starts) and [lane for _, lane in sources] == list(range(lanes)):
+    if first.lanes == lanes and sources == [(starts[0], lane) for lane in range(lanes)]:
         return first
     vectors = list(dict.fromkeys(starts))
     if any(slots[s].lanes != first.lanes for s in vectors) or first.lanes == 1:
@@ -34,7 +37,8 @@ def _find(slots: dict[int, Val], offset: int, name: str) -> tuple[int, int]:
 def shuffle(e: Emitter, x: Val, y: Val, mask: list[int | None]) -> Val:
     """Lanes of x (from 0) and y (from x.lanes on) by number; None leaves a lane open."""
     numbers = ", ".join("i32 poison" if m is None else f"i32 {m}" for m in mask)
-    return e.value(f"shufflevector {x.type} {x.text}, {x.type} {y.text}, <{len(mask)} x i32> <{numbers}>", x.dtype, len(mask), e.level)
+    return e.value(f"shufflevector {x.type} {x.text}, {x.type} {y.text}, <{len(mask)} x i32> <{numbers}>", x.dtype,
+                   len(mask), e.level)
 
 
 def _merged(e: Emitter, vectors: list[Val], sources: list[tuple[int, int]]) -> Val:
@@ -45,7 +49,8 @@ def _merged(e: Emitter, vectors: list[Val], sources: list[tuple[int, int]]) -> V
     mask = [lane + width * vector if vector < 2 else None for vector, lane in sources]
     result = shuffle(e, vectors[0], vectors[min(1, len(vectors) - 1)], mask + [None] * (width - lanes))
     for number in range(2, len(vectors)):
-        mask = [i if vector < number else lane + width if vector == number else None for i, (vector, lane) in enumerate(sources)]
+        mask = [i if vector < number else lane + width if vector == number else None
+                for i, (vector, lane) in enumerate(sources)]
         result = shuffle(e, result, vectors[number], mask + [None] * (width - lanes))
     return result if lanes == width else shuffle(e, result, result, list(range(lanes)))
 
@@ -74,8 +79,8 @@ def _transposed(e: Emitter, rows: list[Val]) -> list[Val]:
 
 
 def _unpack(e: Emitter, vectors: list[Val], size: int, block: int) -> list[Val]:
-    """One round within blocks: runs of `size` rows become runs of twice the size. Vector k of a group of rows holds the k-th part
-    of each block's columns, before and after."""
+    """One round within blocks: runs of `size` rows become runs of twice the size. Vector k of a group of rows holds the
+    k-th part of each block's columns, before and after."""
     n = len(vectors)
     result: list[Val] = []
     for base in range(0, n, 2 * size):
@@ -103,5 +108,6 @@ def _transpose_blocks(e: Emitter, vectors: list[Val], block: int) -> list[Val]:
         return [pick(*vectors, [b, 2 + b]) for b in range(2)]
     if m != 4:
         raise CompilerError(f"no transposition of {n} lanes in blocks of {block}")
-    halves = [pick(vectors[i], vectors[i + 1], [2 * h, 2 * h + 1, 4 + 2 * h, 5 + 2 * h]) for i in (0, 2) for h in range(2)]
+    halves = [pick(vectors[i], vectors[i + 1], [2 * h, 2 * h + 1, 4 + 2 * h, 5 + 2 * h]) for i in (0, 2)
+              for h in range(2)]
     return [pick(halves[b // 2], halves[2 + b // 2], [b % 2, 2 + b % 2, 4 + b % 2, 6 + b % 2]) for b in range(4)]
