@@ -11,13 +11,14 @@ from ..core.dims import bounds, nominal, product
 from ..graph.graph import Graph, Value
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Var
+from ..kernel.nest import FEW
 from ..ops.reduce import OPERATION, identity
 from ..targets.target import Target
 from .affine import affine
 from .domain import Domain, find_domain
 from .elements import Elements, loads_of
 from .loops import CHUNK_WORK, SLOW, flat_index, group_symbols, reader
-from .split_reductions import FEW, PART_WORK, SplitColumns, SplitRows
+from .split_reductions import PART_WORK, SplitColumns, SplitRows
 
 ROW_LIMIT = 1 << 14  # elements of a row that is kept on the stack between phases
 FEW_ROWS = 8  # rows that are too few to give every thread its share

@@ -14,7 +14,7 @@ from ..core.dims import Dim, bounds, ceil_div, nominal, product
 from ..graph.graph import Node
 from ..kernel.builder import add, as_expr, binary, constant, floordiv, load, minimum, mod, mul, sub
 from ..kernel.ir import Buffer, Expr
-from ..kernel.nest import CHUNK_WORK, FEW as FEW, spread, spread_columns, unflatten
+from ..kernel.nest import CHUNK_WORK, spread, spread_columns, unflatten
 from ..ops.reduce import OPERATION, identity
 
 PART_WORK = 4 * CHUNK_WORK  # element operations of one part, at least
