@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
     from .frontends.compile import compile, load, parse
     from .frontends.jit import explain_retraces, jit
     from .frontends.trace import TensorSpec, trace
+    from .runtime.executable import Executable
     from .runtime.threads import set_num_threads
 
 newaxis = None
@@ -74,8 +75,8 @@ __array_api_version__ = "2024.12"
 
 #: Where what is no array function lives: a module, or a name in one.
 _MODULES = {"linalg": ".frontends.array.linalg", "onnx": ".frontends.onnx", "tree": ".frontends.tree"}
-_NAMES = {"Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace", "build": ".frontends.build",
-          "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
+_NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
+          "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",
           "__array_namespace_info__": ".frontends.array.data_types"}
