@@ -11,7 +11,6 @@ from ..core.dims import bounds, nominal, product
 from ..graph.graph import Graph, Value
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Var
-from ..kernel.nest import FEW
 from ..ops.reduce import OPERATION, identity
 from ..targets.target import Target
 from .affine import affine
@@ -21,7 +20,7 @@ from .loops import CHUNK_WORK, SLOW, flat_index, group_symbols, reader
 from .split_reductions import PART_WORK, SplitColumns, SplitRows
 
 ROW_LIMIT = 1 << 14  # elements of a row that is kept on the stack between phases
-FEW_ROWS = 8  # rows that are too few to give every thread its share
+FEW_ROWS = 8  # rows, or blocks of columns, that are too few to give every thread its share
 MANY_ROWS = 2048  # so many rows are added up in parts: sums stay accurate, and memory is read in order
 COLUMN_VECTORS = 4  # vectors of columns that are reduced together: whole cache lines, several adds in flight
 
@@ -270,7 +269,7 @@ class ReductionNest:
         blocks = (extent + (block - 1)) // block
         work = nominal(count) * nominal(extent) * column_work
         streams = len(domain.phases) == 1 and nominal(extent) >= wide and column_work >= MANY_ROWS * self.cost
-        if work >= 2 * PART_WORK and (streams or nominal(count * blocks) < FEW) and column_work >= 2 * self.cost:
+        if work >= 2 * PART_WORK and (streams or nominal(count * blocks) < FEW_ROWS) and column_work >= 2 * self.cost:
             SplitColumns(self, kept, reduced, lanes).emit()
             return
         kind = "parallel" if work >= 2 * CHUNK_WORK and count * blocks != 1 else "serial"
