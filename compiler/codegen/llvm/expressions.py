@@ -183,7 +183,12 @@ def _binary(e: Emitter, expr: Binary, lane_zero: bool) -> Val:
     positive_divisor = isinstance(expr.y, Const) and expr.y.value > 0
     if expr.op == "pow":
         return _integer_power(e, x, y)
-    return binary(e, expr.op, x, y, positive_divisor, isinstance(expr.x, Const), isinstance(expr.y, Const))
+    return binary(e, expr.op, x, y, positive_divisor, _is_number(expr.x), _is_number(expr.y))
+
+
+def _is_number(expr: Expr) -> bool:
+    """Whether an expression is a constant, and not NaN."""
+    return isinstance(expr, Const) and expr.value == expr.value
 
 
 def binary(e: Emitter, op: str, x: Val, y: Val, positive_divisor: bool = False, x_known: bool = False, y_known: bool = False) -> Val:
