@@ -240,23 +240,26 @@ class ReductionNest:
 
     def _finish(self, domain: Domain, position: list[Expr], reduced: list[int], width: int) -> None:
         """Store the group's results: those of the kept axes once, the full ones in a loop of their own."""
-        full = []
+        full, kept = [], []
         for value, buffer, layout in zip(self.body.results, self.results, domain.layouts):
             if id(value) in self.written and self.stored.get(value) is buffer:
                 continue
             if domain.is_full(layout):
                 full.append((value, buffer, layout))
             else:
-                index = domain.index(layout, position)
-                self.store(buffer, index, self.elements.at(value, index))
-        if not full:
-            return
+                kept.append((value, buffer, layout))
+        self.store_all(kept, position)
+        if full:
+            self._loops(domain, reduced, position, width, 2, lambda flat: self.store_all(full, position))
 
-        def visit(flat: Expr) -> None:
-            for value, buffer, layout in full:
-                index = domain.index(layout, position)
-                self.store(buffer, index, self.elements.at(value, index))
-        self._loops(domain, reduced, position, width, 2, visit)
+    def store_all(self, rows, position: list[Expr]) -> None:
+        """Write an element of each (value, buffer, layout). All are computed before: one may lie where an operand does."""
+        places = [(buffer, self.domain.index(layout, position)) for _, buffer, layout in rows]
+        values = [self.elements.at(value, index) for (value, _, _), (_, index) in zip(rows, places)]
+        if len(rows) > 1:
+            values = [self.block.let("result", value) for value in values]
+        for (buffer, index), value in zip(places, values):
+            self.store(buffer, index, value)
 
     # ---- columns -----------------------------------------------------------------------------------------------------
     def _columns(self, domain: Domain, lanes: int) -> None:

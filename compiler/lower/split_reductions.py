@@ -102,9 +102,7 @@ class _Split:
         return [row for row in found if self.domain.is_full(row[2])]
 
     def store(self, rows, position: list[Expr]) -> None:
-        for value, buffer, layout in rows:
-            index = self.domain.index(layout, position)
-            self.nest.store(buffer, index, self.elements.at(value, index))
+        self.nest.store_all(rows, position)
 
     def store_kept(self, position: list[Expr]) -> None:
         found = zip(self.nest.body.results, self.nest.results, self.domain.layouts)

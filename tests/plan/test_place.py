@@ -163,3 +163,30 @@ def test_operands_of_contractions_come_from_memory():
 def test_programs_of_donated_inputs_are_right():
     graph = lm.trace(lambda x: lm.tanh(x) + 1, floats(3, 4))
     assert program_of(graph, donate=(0,)).verify().donated == (0,)
+
+
+def by_rows(x, c):
+    """Two results for each row, the first of which may lie where an operand does that the second is made of too."""
+    d = lm.sum(x, axis=1) / lm.cumulative_sum(c, axis=0)
+    return lm.cumulative_sum(d, axis=0), lm.cumulative_sum(lm.tanh(d), axis=0)
+
+
+def by_elements(x, c):
+    s = lm.cumulative_sum(x, axis=1) + lm.sum(x) * 0.1
+    return lm.cumulative_sum(s, axis=0), lm.cumulative_sum(s / lm.sum(s, axis=1, keepdims=True), axis=0), lm.cumulative_sum(lm.tanh(s), axis=1)
+
+
+def by_others(x, c):
+    y = lm.cumulative_sum(x, axis=1)
+    a = y + 1
+    return lm.cumulative_sum(a, axis=0), lm.cumulative_sum(y * 2 - lm.sum(a, axis=1, keepdims=True), axis=0)
+
+
+@pytest.mark.parametrize("function", [by_rows, by_elements, by_others])
+def test_operands_are_read_before_a_result_takes_their_place(function):
+    from lamina.compiler.plan.interpret import run
+    x, c = np.linspace(0.1, 0.7, 24, dtype=np.float32).reshape(4, 6), np.array([2, 1, 0.5, 3], np.float32)
+    graph = lm.trace(function, floats(4, 6), floats(4))
+    for got, want in zip(run(program_of(graph), [x, c]), graph.evaluate(x, c), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+    assert_right(function, x, c)
