@@ -1,7 +1,7 @@
 """Do all oracles agree on random graphs?  Text, the canonical graph, the program and native code against the interpreter.
 
-`--fuzz-graphs N` says how many graphs are tried. A graph that fails is shrunk to the fewest of its nodes that still
-fail, and printed as text with its arrays.
+`--fuzz-graphs N` says how many graphs are tried; the costly oracles see a part of them. A graph that fails is shrunk to
+the fewest of its nodes that still fail, and printed as text with its arrays.
 """
 
 import sys
@@ -24,6 +24,7 @@ from ..graph.work import work
 from ..ops.native import compiled
 from ..plan.programs import program_of
 from .generate import Choices, random_graph, seeded
+from .loops import random_loops
 from .shrink import shrink
 
 CHUNKS = 8  # the seeds are split over so many tests
@@ -115,6 +116,8 @@ def patched_everywhere(**values):
 
 ORACLES = {"text": through_text, "canonicalize": canonicalized, "program": through_program, "native": compile_and_run,
            "native, spread": compile_and_run_spread}
+SHARE = {"program": 3, "native": 3, "native, spread": 4}  # an oracle that is costly sees one graph in so many
+LOOPS = 8  # one graph with loops for so many without
 
 
 def complain(graph: Graph, arrays, run) -> str | None:
@@ -141,8 +144,16 @@ def check(graph: Graph, arrays, run, origin: str) -> None:
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 @pytest.mark.parametrize("oracle", ORACLES)
 def test_random_graphs(oracle, chunk, request):
-    for seed in range(chunk, request.config.getoption("--fuzz-graphs"), CHUNKS):
+    for seed in range(chunk, request.config.getoption("--fuzz-graphs") // SHARE.get(oracle, 1), CHUNKS):
         graph, arrays = random_graph(seeded(seed))
+        check(graph, arrays, ORACLES[oracle], f"seed {seed}")
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("oracle", [name for name in ORACLES if name != "canonicalize"])
+def test_random_loops(oracle, chunk, request):
+    for seed in range(chunk, request.config.getoption("--fuzz-graphs") // LOOPS // SHARE.get(oracle, 1), CHUNKS):
+        graph, arrays = random_loops(seeded(seed))
         check(graph, arrays, ORACLES[oracle], f"seed {seed}")
 
 
