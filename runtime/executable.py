@@ -200,8 +200,11 @@ class _Frame:
 
 
 def _resident(array: np.ndarray) -> np.ndarray:
-    """The array as kernels read it: dense, in native byte order; small ones aligned to a vector, large ones where they lie."""
-    is_aligned = array.ctypes.data % (ALIGNMENT if array.nbytes < 1 << 16 else max(1, array.dtype.itemsize)) == 0
+    """The array as kernels read it: dense, in native byte order; small ones aligned to a vector, large ones where they lie.
+
+    x86-64 and 64-bit Arm load elements and vectors from any address, so that weights are used inside of a mapped file.
+    """
+    is_aligned = array.nbytes >= 1 << 16 or array.ctypes.data % ALIGNMENT == 0
     if array.flags.c_contiguous and is_aligned and array.dtype.isnative:
         return array
     out = aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape) if array.nbytes else np.empty(array.shape, array.dtype)
