@@ -13,7 +13,8 @@ from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, co
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
 from ..lower.loops import SLOW, flatten, group_symbols, reader
-from ..targets.target import Target
+from ..targets.target import LINE_BYTES, Target
+from .apart import rows_apart
 from .depthwise import is_depthwise, lower_depthwise
 from .epilogue import store_results
 from .microkernel import accumulate_tile
@@ -24,7 +25,7 @@ REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in 
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
 FEW_TILES = 2  # tiles of rows up to which a panel is hardly used again: it streams past, and is asked for ahead of its use
 AHEAD_BYTES = 4096
-LINE_BYTES = 64
+
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
@@ -52,6 +53,7 @@ class _Contraction:
             self.elements.computed[value] = reader(buffer, self.own[value])
         self.workspace: Buffer | None = None
         p = self.problem
+        self.left = self.own[p.a]
         self.tile = choose_tile(p.row_count, p.columns.extent, self.dtype, target)
         if p.packed:
             lanes = target.lanes(self.dtype)
@@ -68,8 +70,12 @@ class _Contraction:
             self._dots()
         else:
             self._pack_at_run_time()
+            spread_out = rows_apart(self.problem, self.left, self.dtype, self.tile, self.target, self.block)
+            if spread_out is not None:
+                self.problem, self.left = spread_out
+                self.rows = tile_rows(self.problem, self.tile)
             self._emit()
-        spaces = (self.workspace,) if self.workspace is not None else ()
+        spaces = [space for space in (self.workspace, self.left) if space is not None and space.role == "workspace"]
         return Kernel(name, (*self.own.values(), *self.out, *spaces), self.block.statements, tuple(self.symbols))
 
     # ---- few results for each sum --------------------------------------------------------------------------------------
@@ -199,7 +205,7 @@ class _Contraction:
         return self.block.let("count", minimum(sub(as_expr(total), first), size))
 
     def _block_tiles(self, tiles: int) -> int:
-        """Tiles whose rows of A stay in half of the L2 cache while the panels pass by, all blocks about alike.
+        """Tiles whose rows of A fill the L2 cache while the panels pass by, all blocks about alike.
 
         Rows of a convolution overlap: what counts is the input that they cover, not the length of their sums.
         """
@@ -207,7 +213,7 @@ class _Contraction:
         covered = nominal(product(self.own[p.a].shape)) * self.own[p.a].dtype.itemsize
         rows = max(1, nominal(p.row_count) * nominal(p.batch_count))
         row_bytes = max(1, min(nominal(p.sum_count) * self.dtype.itemsize, -(-covered // rows)))
-        most = max(1, self.target.l2_bytes // 2 // (row_bytes * self.tile.rows))
+        most = max(1, self.target.l2_bytes // (row_bytes * self.tile.rows))
         blocks = -(-tiles // most)
         return -(-tiles // blocks)
 
@@ -274,7 +280,7 @@ class _Contraction:
         packed = bool(p.packed) or self.workspace is not None
         row_offset = self._row_offsets(batch, line, start, size, left)
         b_base = self._b_base(batch, panel)
-        a, b = self.own[p.a], self.workspace if self.workspace is not None else self.own[p.b]
+        a, b = self.left, self.workspace if self.workspace is not None else self.own[p.b]
         width = self.tile.width
 
         def left_factor(r: int, k: Expr) -> Expr:
