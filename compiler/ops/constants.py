@@ -12,8 +12,8 @@ from ..core.dtypes import DType
 from ..core.types import TensorType
 from ..graph.builder import Builder
 from ..graph.graph import Value
-from ..ops.constant import Constant
-from ..ops.rearrange import Broadcast
+from .constant import Constant
+from .rearrange import Broadcast
 
 SCANNED = 4096  # elements: larger constants are not searched for equal elements
 
