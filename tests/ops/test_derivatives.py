@@ -16,7 +16,7 @@ from .samples import all_samples, types_of
 
 STEP = 1e-6
 STEEP = ("mod", "rem", "cumulative")  # steps whose slopes say nothing of the second order
-WITHOUT_RULE = ("call", "cond", "conv", "fused", "pool", "scan", "while")
+WITHOUT_RULE = ("call", "cond", "fused", "scan", "while")
 
 
 def graph_of(op, arrays) -> Graph:
