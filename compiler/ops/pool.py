@@ -13,6 +13,7 @@ from ..graph.builder import Builder
 from ..graph.graph import Value
 from ..kernel import builder as k
 from ..kernel.nest import clipped_taps, lanes_for, spread
+from .batching import fold_batch, unfold_batch
 from .constants import broadcast, filled
 from .elementwise import Add
 from .elementwise.term import Term
@@ -180,6 +181,12 @@ class Pool(Op):
                     window(all_taps)
                 with block.when(k.negate(inside)):
                     window(taps_inside)
+
+    def vmap(self, builder, operands, is_batched, size):
+        """More images."""
+        (x,) = operands
+        result = builder.emit(self, fold_batch(builder, x))
+        return (unfold_batch(builder, result, size, x.shape[1]),)
 
     @classmethod
     def samples(cls):
