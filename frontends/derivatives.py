@@ -11,7 +11,8 @@ from typing import Any, Callable, Sequence
 
 from ..compiler.core.types import TensorType
 from ..compiler.graph.graph import Graph
-from ..compiler.transforms.reverse import gradient, halves
+from ..compiler.transforms.reverse import gradient
+from ..compiler.transforms.split import split
 from . import tree
 from .array.operands import as_array, cast, dtype_of, type_of
 from .array.tracer import dtype_error, emit_graph, shape_error, trace_error
@@ -59,16 +60,17 @@ def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
     places = tuple(range(len(primals)))
     traced, leaves = _trace(_paired(fun) if has_aux else fun, places, primals, {})
     wrt = _differentiated(traced.graph, places, primals, fun)
-    parts = halves(traced.graph, wrt)
-    values = emit_graph(parts.forward, leaves)
-    results, residuals = values[:parts.results], values[parts.results:]
-    out = tree.unflatten(traced.structure, results)
     structure, types = _result_part(traced, has_aux)
+    halves = split(traced.graph, wrt, [i for i, t in enumerate(types) if t.dtype.is_float])
+    count = traced.structure.count
+    values = emit_graph(halves.forward, leaves)
+    residuals = halves.find(leaves, dict(zip(halves.saved, values[count:])))
+    out = tree.unflatten(traced.structure, values[:count])
 
     def pullback(cotangent):
-        given = _cotangents(cotangent, structure, types, fun)
-        zeros = [_zeros(r.type) for r in traced.graph.results[structure.count:] if r.dtype.is_float]
-        return _like(primals, emit_graph(parts.backward, [*residuals, *given, *zeros]))
+        found = iter(emit_graph(halves.backward, [*residuals, *_cotangents(cotangent, structure, types, fun)]))
+        params = [traced.graph.params[i] for i in wrt]
+        return _like(primals, [next(found) if pulled else _zeros(p.type) for p, pulled in zip(params, halves.pulled)])
     return (out[0], pullback, out[1]) if has_aux else (out, pullback)
 
 

@@ -20,7 +20,7 @@ from ..kernel import builder as k
 from .batching import all_batched, move_axis
 from .constant import Iota
 from .constants import broadcast, extent, extents, filled
-from .elementwise import Cast, Max, Min
+from .elementwise import Max, Min
 from .elementwise.term import Term
 from .op import (Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype,
                  shape_error)

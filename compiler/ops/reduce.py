@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
