@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from string import ascii_letters
 
 import numpy as np
 
 from ..core.mapped import read_once
 from ..core.types import TensorType
+from .batching import fold_batch
 from .op import Op, Sample, require_operands, shape_error
 from .sample_arrays import draw
 
@@ -96,6 +98,14 @@ class Unpack(Op):
 
     def flops(self, *types):
         return 0
+
+    def vmap(self, builder, operands, is_batched, size):
+        """One letter more, outermost."""
+        (packed,) = operands
+        letter = next(c for c in ascii_letters if c not in self.letters)
+        op = replace(self, shape=(size, *self.shape), split=(size, *self.split), letters=letter + self.letters,
+                     batch=letter + self.batch)
+        return builder.emit_all(op, fold_batch(builder, packed))
 
     @classmethod
     def samples(cls):
