@@ -12,7 +12,7 @@ from typing import Mapping
 import numpy as np
 
 from ..core.dims import Dim, evaluate, nominal
-from ..core.dtypes import as_dtype, bool_, float32, int32, int64
+from ..core.dtypes import as_dtype, bool_, int32, int64
 from ..core.types import TensorType
 from ..graph.graph import Graph, Node, Value
 from .op import Op, Sample, dtype_error, shape_error
@@ -116,8 +116,8 @@ class Call(Closed):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(_scaled_sum((3, 17))), (draw("float32", 3, 17), draw("float32", 3, 17, seed=1))),
-                Sample(cls(_scaled_sum((0,))), (draw("float32", 0), draw("float32", 0)))]
+        return [Sample(cls(_scaled_sum(shape, d)), (draw(d, *shape), draw(d, *shape, seed=1)))
+                for shape, d in (((3, 17), "float32"), ((0,), "float32"), ((3, 5), "float64"))]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ class Fused(Closed):
     def samples(cls):
         return [Sample(cls(_scaled_sum((5, 7)), "loops", "scaled_sum"),
                        (draw("float32", 5, 7), draw("float32", 5, 7, seed=1))),
-                Sample(cls(_scaled_sum(()), "loops"), (draw("float32"), draw("float32", seed=1)))]
+                Sample(cls(_scaled_sum(()), "loops"), (draw("float32"), draw("float32", seed=1))),
+                Sample(cls(_scaled_sum((5,), "float64"), "loops"), (draw("float64", 5), draw("float64", 5, seed=1)))]
 
 
 # ---- branches and loops ----------------------------------------------------------------------------------------------
@@ -170,16 +171,22 @@ class Cond(Control):
     def samples(cls):
         branches = (_scaled_sum((3, 5)), _difference((3, 5)))
         x, y = draw("float32", 3, 5), draw("float32", 3, 5, seed=1)
+        wide = cls((_scaled_sum((3,), "float64"), _difference((3,), "float64"), _scaled_sum((3,), "float64")))
         return [Sample(cls(branches), (np.array(i), x, y)) for i in (False, True, np.int32(0), 1, -3, 9)] + [
-            Sample(cls((*branches, branches[0])), (np.array(2, np.int32), x, y))]
+            Sample(cls((*branches, branches[0])), (np.array(2, np.int32), x, y))] + [
+            Sample(wide, (np.array(i), draw("float64", 3), draw("float64", 3, seed=1))) for i in (0, 1, 7)]
 
 
 @dataclass(frozen=True)
 class While(Control):
-    """carry = body(*carry) for as long as condition(*carry), one bool scalar, holds; the results are the last carry."""
+    """carry = body(*carry) for as long as condition(*carry), one bool scalar, holds; the results are the last carry.
+
+    `bound` declares that there are at most so many iterations, which reverse mode needs to know.
+    """
 
     condition: Graph
     body: Graph
+    bound: Dim | None = None
 
     def infer(self, *types):
         require_types(self, "operands of the condition", param_types(self.condition), types)
@@ -200,7 +207,9 @@ class While(Control):
     @classmethod
     def samples(cls):
         op = cls(*_counting_loop((5,)))
-        return [Sample(op, (np.array(n, np.int64), draw("float32", 5)), grad=False) for n in (7, 1, 0)]
+        wide = cls(*_counting_loop((3,), "float64"), bound=7)
+        return [Sample(op, (np.array(n, np.int64), draw("float32", 5)), grad=False) for n in (7, 1, 0)] + [
+            Sample(wide, (np.array(n, np.int64), draw("float64", 3))) for n in (7, 1, 0)]
 
 
 @dataclass(frozen=True)
@@ -267,32 +276,35 @@ class Scan(Control):
         half = cls(_recurrence(3, "bfloat16"), 1, 1)
         samples.append(Sample(half, (draw("bfloat16", 3), draw("bfloat16", 4, 3), draw("bfloat16", 3, seed=1)),
                               grad=False))
-        return samples + [Sample(cls(_doubling(), 1, 0, length=4), (h,))]
+        wide = cls(_recurrence(3, "float64"), 1, 1)
+        samples += [Sample(replace(wide, reverse=r), (draw("float64", 3), draw("float64", t, 3), draw("float64", 3, seed=1)))
+                    for r in (False, True) for t in (5, 1, 0)]
+        return samples + [Sample(cls(_doubling(d), 1, 0, length=4), (draw(d, 3),)) for d in ("float32", "float64")]
 
 
 # ---- graphs to try these on ------------------------------------------------------------------------------------------
-def _scaled_sum(shape) -> Graph:
+def _scaled_sum(shape, dtype="float32") -> Graph:
     from ..graph.builder import Builder
     from .elementwise import Add, Mul, Neg
     b = Builder("scaled_sum")
-    x, y = (b.parameter(TensorType(shape, float32), name) for name in "xy")
+    x, y = (b.parameter(TensorType(shape, as_dtype(dtype)), name) for name in "xy")
     total = b.emit(Add(), x, y)
     return b.finish([b.emit(Mul(), total, x), b.emit(Neg(), total)])
 
 
-def _difference(shape) -> Graph:
+def _difference(shape, dtype="float32") -> Graph:
     from ..graph.builder import Builder
     from .elementwise import Abs, Sub
     b = Builder("difference")
-    x, y = (b.parameter(TensorType(shape, float32), name) for name in "xy")
+    x, y = (b.parameter(TensorType(shape, as_dtype(dtype)), name) for name in "xy")
     return b.finish([b.emit(Sub(), x, y), b.emit(Abs(), y)])
 
 
-def _counting_loop(shape) -> tuple[Graph, Graph]:
+def _counting_loop(shape, dtype="float32") -> tuple[Graph, Graph]:
     """A condition and a body: the carry (n, x) becomes (n - 1, x + x) while n > 0."""
     from ..graph.builder import Builder
     from .elementwise import Add, Compare, Sub
-    carry = (TensorType((), int64), TensorType(shape, float32))
+    carry = (TensorType((), int64), TensorType(shape, as_dtype(dtype)))
     b = Builder("condition")
     n, _ = (b.parameter(t, name) for t, name in zip(carry, "nx"))
     condition = b.finish([b.emit(Compare("gt"), n, b.constant(np.array(0)))])
@@ -311,9 +323,9 @@ def _recurrence(width: int, dtype="float32") -> Graph:
     return b.finish([state, b.emit(Sub(), x, state)])
 
 
-def _doubling() -> Graph:
+def _doubling(dtype="float32") -> Graph:
     from ..graph.builder import Builder
     from .elementwise import Add
     b = Builder("doubling")
-    h = b.parameter(TensorType((3,), float32), "h")
+    h = b.parameter(TensorType((3,), as_dtype(dtype)), "h")
     return b.finish([b.emit(Add(), h, h), h])
