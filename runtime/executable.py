@@ -58,14 +58,24 @@ class Executable:
         self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32)(symbols[f"{entry}_run_arrays"])
         self._arena = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(symbols[f"{entry}_arena"])
         self._constants = [_resident(c) for c in artifact.constants]
+        self._shared = {j: port["shares"] for j, port in enumerate(manifest["outputs"]) if "shares" in port}
         self._frames: list[_Frame] = []
         self._lock = threading.Lock()
 
     # ---- calling ------------------------------------------------------------------------------------------------------
     def __call__(self, *arrays, threads: int = 0) -> tuple[np.ndarray, ...]:
-        """Run once. `arrays` in the order of `inputs`; `threads` caps the threads of this call (0: no cap)."""
+        """Run once. `arrays` in the order of `inputs`; `threads` caps the threads of this call (0: no cap).
+
+        Outputs that share a donated input's memory are that array, overwritten (a copy, where it can't be written to or
+        another input lies in its memory too).
+        """
         inputs, extents = self.signature.bind(arrays)
-        outputs = [np.empty(shape, dtype) for shape, dtype in self.signature.output_shapes(extents)]
+        if self._shared:
+            _own(inputs, self._shared.values())
+            outputs = [inputs[self._shared[j]] if j in self._shared else np.empty(shape, dtype)
+                       for j, (shape, dtype) in enumerate(self.signature.output_shapes(extents))]
+        else:
+            outputs = [np.empty(shape, dtype) for shape, dtype in self.signature.output_shapes(extents)]
         try:
             frame = self._frames.pop()
         except IndexError:
@@ -122,6 +132,25 @@ class Executable:
         return f"<Executable {self.name}: {', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}>"
 
 
+def _own(inputs: list[np.ndarray], donated) -> None:
+    """Replace those of the `donated` arrays by copies whose memory can't be written to, or is another input's too."""
+    ends = []
+    for i, array in enumerate(inputs):
+        start = ctypes.c_size_t.from_address(id(array) + DATA_OFFSET).value
+        ends.append((start, start + array.nbytes, i))
+    ends.sort()
+    crowded: set[int] = set()
+    reached, owner = 0, -1
+    for start, end, i in ends:
+        if start < reached and end > start:
+            crowded.update((i, owner))
+        if end > reached:
+            reached, owner = end, i
+    for i in donated:
+        if i in crowded or not inputs[i].flags.writeable:
+            inputs[i] = inputs[i].copy()
+
+
 class MemoryReport:
     """The memory plan of an executable, in bytes, for the largest declared extents."""
 
@@ -171,8 +200,11 @@ class _Frame:
 
 
 def _resident(array: np.ndarray) -> np.ndarray:
-    """The array as kernels read it: dense, in native byte order; small ones aligned to a vector, large ones where they lie."""
-    is_aligned = array.ctypes.data % (ALIGNMENT if array.nbytes < 1 << 16 else max(1, array.dtype.itemsize)) == 0
+    """The array as kernels read it: dense, in native byte order; small ones aligned to a vector, large ones where they lie.
+
+    x86-64 and 64-bit Arm load elements and vectors from any address, so that weights are used inside of a mapped file.
+    """
+    is_aligned = array.nbytes >= 1 << 16 or array.ctypes.data % ALIGNMENT == 0
     if array.flags.c_contiguous and is_aligned and array.dtype.isnative:
         return array
     out = aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape) if array.nbytes else np.empty(array.shape, array.dtype)
