@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
                                               not_equal, positive, pow, power, reciprocal, remainder, right_shift,
                                               rint, round, rsqrt, sign, signbit, sqrt, square, subtract, true_divide,
                                               trunc, where)
+    from .frontends.array.identity import stop_gradient
     from .frontends.array.indexing import (at, dynamic_slice, dynamic_update_slice, gather_nd, getitem, put_along_axis,
                                            scatter_nd)
     from .frontends.array.interpolation import resize
@@ -64,6 +65,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
                                                rad2deg, radians, sin, sinh, tan, tanh)
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
+    from .frontends.derivatives import grad, value_and_grad, vjp
     from .frontends.jit import explain_retraces, jit
     from .frontends.trace import TensorSpec, trace
     from .runtime.executable import Executable
@@ -77,6 +79,7 @@ __array_api_version__ = "2024.12"
 _MODULES = {"linalg": ".frontends.array.linalg", "nn": ".frontends.nn", "onnx": ".frontends.onnx",
             "random": ".frontends.random", "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
+          "grad": ".frontends.derivatives", "value_and_grad": ".frontends.derivatives", "vjp": ".frontends.derivatives",
           "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",

@@ -11,8 +11,10 @@ import numpy as np
 from ..core.dims import Dim, ceil_div, nominal, product
 from ..core.errors import ShapeError
 from ..core.types import TensorType
+from ..graph.graph import Value
 from ..kernel import builder as k
 from ..kernel.nest import lanes_for, spread, spread_columns
+from .constants import broadcast
 from .op import Op, Sample, dtype_error, require_operands, require_same_dtype, shape_error
 from .sample_arrays import draw, draw_special
 
@@ -116,6 +118,12 @@ class Contract(Op):
     def flops(self, *types):
         return 2 * product(self.extents(*types).values())
 
+    def vjp(self, builder, operands, results, cotangents):
+        """Each operand's is the contraction of the result's with the other operand, by the same letters."""
+        (g,), (x, y) = cotangents, operands
+        lhs, rhs, result = self.terms
+        return _cotangent(builder, g, result, y, rhs, x, lhs), _cotangent(builder, g, result, x, lhs, y, rhs)
+
     def lower(self, block, operands, results, types, target):
         """Loops for any spec and dtype, where no template takes it: lanes over the result's last letter, or over a
         letter that is summed where that one lies side by side in both operands."""
@@ -207,6 +215,13 @@ class Contract(Op):
             samples.append(Sample(cls("ij,jk->ik"), (draw(d, 5, 17), draw(d, 17, 3, seed=1))))
         special = draw_special("float32", 5, 7), draw("float32", 7, 3)
         return samples + [Sample(cls("ij,jk->ik"), special, grad=False)]
+
+
+def _cotangent(builder, g: Value, result: str, other: Value, letters: str, operand: Value, wanted: str) -> Value:
+    """The cotangent of `operand` with letters `wanted`; letters that neither g nor the other one has are repeated."""
+    found = "".join(c for c in wanted if c in result or c in letters)
+    out = builder.emit(Contract(f"{result},{letters}->{found}"), g, other)
+    return broadcast(builder, out, operand.shape, tuple(i for i, c in enumerate(wanted) if c in found))
 
 
 def _sum_alone(array: np.ndarray, letters: str, others: str) -> tuple[np.ndarray, str]:

@@ -13,9 +13,16 @@ import numpy as np
 from ..core.dims import Dim
 from ..core.dtypes import bool_, int32, int64
 from ..core.types import TensorType
+from ..graph.builder import Builder
+from ..graph.graph import Value
 from ..kernel import builder as k
+from .constant import Iota
+from .constants import broadcast, extent, extents, filled
+from .elementwise import Max, Min
+from .elementwise.term import Term
 from .op import (Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype,
                  shape_error)
+from .rearrange import Concat, Reshape, Transpose
 from .sample_arrays import draw
 
 
@@ -44,6 +51,13 @@ def clamped(position, extent: Dim):
     return k.maximum(k.minimum(k.cast(int64, position), k.as_expr(extent - 1)), 0)
 
 
+def clamped_indices(builder: Builder, indices: Value, extents: Value) -> Value:
+    """Indices within 0 .. extents - 1, which are broadcast along their last axes: where an element was looked up."""
+    rank = indices.type.rank
+    bound = broadcast(builder, extents, indices.shape, range(rank - extents.type.rank, rank))
+    return (Term(builder, indices).of(Min(), Term(builder, bound) - 1).of(Max(), 0)).value
+
+
 @dataclass(frozen=True)
 class Take(Lookup):
     """x's elements at `indices` along `axis`: (x, indices) -> x.shape[:axis] + indices.shape + x.shape[axis + 1:]."""
@@ -63,6 +77,21 @@ class Take(Lookup):
 
     def reference(self, x, indices):
         return np.take(x, np.clip(indices, 0, max(0, x.shape[self.axis] - 1)), self.axis)
+
+    def vjp(self, builder, operands, results, cotangents):
+        """What was taken goes back to where it came from; the axis stands in front for that."""
+        from .scatter import ScatterNd
+        (x, indices), (g,) = operands, cotangents
+        if x.shape[self.axis] == 0:
+            return None, None
+        taken = range(self.axis, self.axis + indices.type.rank)
+        rows = builder.emit(Transpose((*taken, *(a for a in range(g.type.rank) if a not in taken))), g)
+        at = clamped_indices(builder, indices, extent(builder, x.shape[self.axis], indices.dtype))
+        others = tuple(a for a in range(x.type.rank) if a != self.axis)
+        zeros = filled(builder, TensorType((x.shape[self.axis], *(x.shape[a] for a in others)), x.dtype), 0)
+        total = builder.emit(ScatterNd("add"), zeros, builder.emit(Reshape((*indices.shape, 1)), at), rows)
+        order = (self.axis, *others)
+        return builder.emit(Transpose(tuple(order.index(a) for a in range(x.type.rank))), total), None
 
     def element(self, operands, index, types, result):
         x, indices = types
@@ -114,6 +143,12 @@ class TakeAlong(Lookup):
     def reference(self, x, indices):
         return np.take_along_axis(x, np.clip(indices, 0, max(0, x.shape[self.axis] - 1)), self.axis)
 
+    def vjp(self, builder, operands, results, cotangents):
+        from .scatter import ScatterAlong
+        (x, indices), (g,) = operands, cotangents
+        at = clamped_indices(builder, indices, extent(builder, x.shape[self.axis], indices.dtype))
+        return builder.emit(ScatterAlong(self.axis, "add"), filled(builder, x.type, 0), at, g), None
+
     def element(self, operands, index, types, result):
         x, axis = types[0], self.axis
         if x.shape[axis] == 0:
@@ -160,6 +195,16 @@ class GatherNd(Lookup):
         grid = np.indices(indices.shape[:-1])[:b]
         at = [np.clip(indices[..., i], 0, max(0, x.shape[b + i] - 1)) for i in range(count)]
         return x[(*grid, *at)]
+
+    def vjp(self, builder, operands, results, cotangents):
+        from .scatter import ScatterNd
+        (x, indices), (g,) = operands, cotangents
+        addressed = x.shape[self.batch_dims:self.batch_dims + indices.shape[-1]]
+        at = clamped_indices(builder, indices, extents(builder, addressed, indices.dtype))
+        one = (*indices.shape[:-1], 1)
+        batch = [builder.emit(Iota(one, axis, indices.dtype)) for axis in range(self.batch_dims)]
+        at = builder.emit(Concat(len(one) - 1), *batch, at) if batch else at
+        return builder.emit(ScatterNd("add"), filled(builder, x.type, 0), at, g), None
 
     def element(self, operands, index, types, result):
         x, indices = types
@@ -229,6 +274,10 @@ class DynamicSlice(Lookup):
     def reference(self, x, *starts):
         return x[tuple(slice(at, at + size) for at, size in zip(_clamped_starts(x, self.sizes, starts), self.sizes))]
 
+    def vjp(self, builder, operands, results, cotangents):
+        (x, *starts), (g,) = operands, cotangents
+        return builder.emit(DynamicUpdateSlice(), filled(builder, x.type, 0), g, *starts), *(None for _ in starts)
+
     def element(self, operands, index, types, result):
         read, *starts = operands
         return read(tuple(i if extent == size else k.add(_start(start, extent, size), i)
@@ -259,6 +308,11 @@ class DynamicUpdateSlice(Lookup):
         begins = _clamped_starts(x, update.shape, starts)
         out[tuple(slice(at, at + size) for at, size in zip(begins, update.shape))] = update
         return out
+
+    def vjp(self, builder, operands, results, cotangents):
+        (_, update, *starts), (g,) = operands, cotangents
+        rest = builder.emit(self, g, filled(builder, update.type, 0), *starts)
+        return rest, builder.emit(DynamicSlice(update.shape), g, *starts), *(None for _ in starts)
 
     def element(self, operands, index, types, result):
         x, update, *starts = operands

@@ -38,6 +38,7 @@ class Unpack(Op):
     sums: str
     column: str
     width: int
+    not_differentiable = "passes write it when derivatives have been taken"
 
     def _extents(self, letters: str) -> tuple[int, ...]:
         return tuple(self.split[self.letters.index(c)] for c in letters)

@@ -48,6 +48,19 @@ class Elementwise(Op, abstract=True):
     def element(self, operands, index, types, result):
         return self.scalar(*(read(index) for read in operands))
 
+    def vjp(self, builder, operands, results, cotangents):
+        if self.is_flat or not operands[-1].dtype.is_float:
+            return (None,) * len(operands)
+        from .term import Term
+        found = self.pullback(*(Term(builder, value) for value in (*cotangents, *results, *operands)))
+        found = found if isinstance(found, tuple) else (found,)
+        return tuple(term.value if term is not None else None for term in found)
+
+    def pullback(self, g, out, *operands):
+        """The cotangents of the operands as terms (one, or a tuple; None for zero), for `g`, that of the result `out`.
+        """
+        raise NotImplementedError
+
     @classmethod
     def samples(cls):
         return [Sample(cls(), arrays) for arrays in trials(cls.arity, cls.dtypes, cls.domain())]
