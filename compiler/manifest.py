@@ -7,7 +7,7 @@ from .core.dims import UNBOUNDED, Dim, FloorDiv, Symbol, nominal
 from .kernel.ir import For, Kernel
 from .plan.memory import ALIGNMENT
 from .plan.program import Launch, Port, Program, walk_launches
-from .plan.work import launch_ops, launch_work, total_flops
+from .plan.work import launch_ops, launch_places, launch_work, total_flops
 from .targets.target import Target
 
 
@@ -36,11 +36,9 @@ def make_manifest(program: Program, target: Target, entry: str, frame: dict, sup
 
 def _launch(launch: Launch, kernel: Kernel) -> dict:
     work = launch_work(launch, kernel)
-    nodes = launch.group.nodes if launch.group is not None else ()
-    places = dict.fromkeys(_text(place) for place in (launch.location, *(n.location for n in nodes)))
+    places = launch_places(launch)
     return {"kernel": kernel.name, "label": launch.label, "number": launch.kernel, "step": launch.step,
-            "location": _text(launch.location), "layer": getattr(launch.location, "layer", ""),
-            "lines": [place for place in places if place],
+            "location": _text(launch.location), "layer": places[0].layer if places else "", "lines": [str(p) for p in places],
             "ops": launch_ops(launch),
             "parallel": any(isinstance(s, For) and s.kind == "parallel" for s in kernel.body),
             "dtype": work.dtype.name, "flops": dim_form(work.flops), "bytes": dim_form(work.bytes),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..core.dims import Dim, nominal, product
 from ..core.dtypes import DType
+from ..core.location import UNKNOWN, Location
 from ..graph.graph import Graph, Value
 from ..kernel.ir import Kernel
 from ..ops.control import graph_flops
@@ -65,6 +66,15 @@ def launch_ops(launch: Launch) -> list[str]:
     """The names of the ops that a launch computes, in order, without those that only say where elements lie."""
     nodes = launch.group.nodes if launch.group is not None else ()
     return [n.op.name for n in nodes if n.operands and not (n.op.is_view or isinstance(n.op, Unpack))]
+
+
+def launch_places(launch: Launch) -> list[Location]:
+    """The places of the user's program that a launch computes, each once: the one with the most operations first."""
+    flops: dict[Location, int] = {} if launch.location in (None, UNKNOWN) else {launch.location: 0}
+    for node in launch.group.nodes if launch.group is not None else ():
+        if node.location is not UNKNOWN:
+            flops[node.location] = flops.get(node.location, 0) + nominal(node.op.flops(*(o.type for o in node.operands)))
+    return sorted(flops, key=lambda place: -flops[place])
 
 
 def total_flops(steps: tuple[Step, ...]) -> Dim:
