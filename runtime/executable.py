@@ -17,6 +17,7 @@ from .errors import LaminaError
 from .signature import Signature
 
 if TYPE_CHECKING:
+    from .memory import MemoryReport
     from .profile import Profile, Roofline
 
 ALIGNMENT = 64
@@ -141,9 +142,10 @@ class Executable:
         return self.signature.outputs
 
     @property
-    def memory(self):
-        """arena_bytes, lower_bound and slots of the memory plan."""
-        return MemoryReport(self.artifact.manifest["memory"])
+    def memory(self) -> MemoryReport:
+        """arena_bytes, lower_bound, slots and owners of the memory plan; weight_bytes; `text()` and `svg()` draw it."""
+        from .memory import MemoryReport
+        return MemoryReport(self.artifact.manifest)
 
     @property
     def kernels(self) -> list[dict]:
@@ -189,19 +191,6 @@ def _own(inputs: list[np.ndarray], donated) -> None:
     for i in donated:
         if i in crowded or not inputs[i].flags.writeable:
             inputs[i] = inputs[i].copy()
-
-
-class MemoryReport:
-    """The memory plan of an executable, in bytes, for the largest declared extents."""
-
-    def __init__(self, plan: dict):
-        self.arena_bytes: int = plan["arena_bytes"]
-        self.lower_bound: int = plan["lower_bound"]
-        self.peak_step: int = plan["peak_step"]
-        self.slots: list[dict] = plan["slots"]
-
-    def __repr__(self) -> str:
-        return f"<memory: arena {self.arena_bytes:,} bytes, lower bound {self.lower_bound:,} bytes, {len(self.slots)} slots>"
 
 
 class _Frame:
