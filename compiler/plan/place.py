@@ -221,7 +221,7 @@ class _Planner:
             place = self.arena(TensorType(buffer.shape, buffer.dtype), f"{label} workspace", location)
             self.touch(place)
             spaces.append(place)
-        steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock))
+        steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock, body))
 
     def _kernel(self, op, body: Graph, operands, results) -> tuple[int, tuple[Buffer, ...]]:
         """The number of the kernel for this group at these strides, made once for equal ones."""
