@@ -76,9 +76,8 @@ __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
 #: Where what is no array function lives: a module, or a name in one.
-_MODULES = {"linalg": ".frontends.array.linalg", "nn": ".frontends.nn", "onnx": ".frontends.onnx", "optim":
-            ".frontends.optim",
-            "random": ".frontends.random", "tree": ".frontends.tree"}
+_MODULES = {"linalg": ".frontends.array.linalg", "nn": ".frontends.nn", "onnx": ".frontends.onnx", 
+            "optim": ".frontends.optim", "random": ".frontends.random", "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
           **dict.fromkeys(("grad", "jvp", "linearize", "value_and_grad", "vjp"), ".frontends.derivatives"),
           "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
