@@ -21,9 +21,6 @@ from .tile import UNIT_FLOPS, UNITS, Tile, choose_tile, tile_rows
 
 REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones go through the stack
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
-FEW_TILES = 2  # tiles of rows up to which a panel is hardly used again: it streams past, and is asked for ahead of its use
-AHEAD_BYTES = 4096
-LINE_BYTES = 64
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
@@ -282,12 +279,7 @@ class _Contraction:
         def right_factor(k: Expr, lane: Expr) -> Expr:
             return load(b, (add(add(b_base, mul(k, width) if packed else k), lane),))
         sums = [(s.extent, s.a, None if packed else s.b) for s in p.sums]
-        def ahead(k: Expr) -> None:
-            for line in range(0, width * self.dtype.itemsize, LINE_BYTES):
-                block.prefetch(b, (add(add(b_base, mul(k, width)), (AHEAD_BYTES + line) // self.dtype.itemsize),))
-        streams = packed and isinstance(self.rows.tiles, int) and self.rows.tiles * nominal(self.rows.line_count) <= FEW_TILES
-        acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor, right_factor,
-                              ahead if streams else None)
+        acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor, right_factor)
         self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
 
     def _b_base(self, batch: list[Expr], panel: Expr) -> Expr:
