@@ -39,7 +39,7 @@ def make_manifest(program: Program, target: Target, entry: str, frame: dict, sup
 
 def _port(port: Port) -> dict:
     return {"name": port.name, "dtype": port.type.dtype.name, "shape": [d if isinstance(d, int) else str(d) for d in port.type.shape],
-            "form": [dim_form(d) for d in port.type.shape]}
+            "form": [dim_form(d) for d in port.type.shape], **({} if port.shares is None else {"shares": port.shares})}
 
 
 def dim_form(d: Dim):

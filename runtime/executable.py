@@ -58,14 +58,24 @@ class Executable:
         self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32)(symbols[f"{entry}_run_arrays"])
         self._arena = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(symbols[f"{entry}_arena"])
         self._constants = [_resident(c) for c in artifact.constants]
+        self._shared = {j: port["shares"] for j, port in enumerate(manifest["outputs"]) if "shares" in port}
         self._frames: list[_Frame] = []
         self._lock = threading.Lock()
 
     # ---- calling ------------------------------------------------------------------------------------------------------
     def __call__(self, *arrays, threads: int = 0) -> tuple[np.ndarray, ...]:
-        """Run once. `arrays` in the order of `inputs`; `threads` caps the threads of this call (0: no cap)."""
+        """Run once. `arrays` in the order of `inputs`; `threads` caps the threads of this call (0: no cap).
+
+        Outputs that share a donated input's memory are that array, overwritten (a copy, where it can't be written to or
+        another input lies in its memory too).
+        """
         inputs, extents = self.signature.bind(arrays)
-        outputs = [np.empty(shape, dtype) for shape, dtype in self.signature.output_shapes(extents)]
+        if self._shared:
+            _own(inputs, self._shared.values())
+            outputs = [inputs[self._shared[j]] if j in self._shared else np.empty(shape, dtype)
+                       for j, (shape, dtype) in enumerate(self.signature.output_shapes(extents))]
+        else:
+            outputs = [np.empty(shape, dtype) for shape, dtype in self.signature.output_shapes(extents)]
         try:
             frame = self._frames.pop()
         except IndexError:
@@ -120,6 +130,25 @@ class Executable:
 
     def __repr__(self) -> str:
         return f"<Executable {self.name}: {', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}>"
+
+
+def _own(inputs: list[np.ndarray], donated) -> None:
+    """Replace those of the `donated` arrays by copies whose memory can't be written to, or is another input's too."""
+    ends = []
+    for i, array in enumerate(inputs):
+        start = ctypes.c_size_t.from_address(id(array) + DATA_OFFSET).value
+        ends.append((start, start + array.nbytes, i))
+    ends.sort()
+    crowded: set[int] = set()
+    reached, owner = 0, -1
+    for start, end, i in ends:
+        if start < reached and end > start:
+            crowded.update((i, owner))
+        if end > reached:
+            reached, owner = end, i
+    for i in donated:
+        if i in crowded or not inputs[i].flags.writeable:
+            inputs[i] = inputs[i].copy()
 
 
 class MemoryReport:

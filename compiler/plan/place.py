@@ -19,6 +19,7 @@ from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.rearrange import Concat, Pad, Reshape, Transpose
 from ..targets.target import Target
+from .donate import share_donated
 from .program import Branch, Launch, Loop, Place, Port, Program, Step, Storage
 from .views import unview, view
 
@@ -31,9 +32,8 @@ def place_graph(graph: Graph, target: Target, donated: tuple[int, ...] = (), kee
 
 class _Planner:
     def __init__(self, graph: Graph, target: Target, donated: tuple[int, ...]):
-        self.graph = graph
+        self.graph, self.shared = share_donated(graph, donated)
         self.target = target
-        self.donated = donated
         self.places: dict[Value, Place] = {}
         self.kernels: list[Kernel] = []
         self.kernel_of: dict[str, int] = {}
@@ -93,8 +93,8 @@ class _Planner:
         steps = self.block(graph, wanted)
         return Program(graph.name, tuple(self.kernels), tuple(self.constants), tuple(steps), None,
                        tuple(Port(n, p.type) for n, p in zip(graph.input_names, graph.params)),
-                       tuple(Port(n, r.type) for n, r in zip(graph.output_names, graph.results)),
-                       graph.symbols, self.donated, tuple(self.labels))
+                       tuple(Port(n, r.type, self.shared.get(j)) for j, (n, r) in enumerate(zip(graph.output_names, graph.results))),
+                       graph.symbols, tuple(self.labels))
 
     def block(self, graph: Graph, wanted: dict[Value, Place]) -> list[Step]:
         """The steps of `graph`; values in `wanted` are to lie there."""

@@ -12,11 +12,12 @@ from ..graph.graph import Graph
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
-from ..lower.loops import SLOW, flat_index, flatten, group_symbols, reader
+from ..lower.loops import SLOW, flatten, group_symbols, reader
 from ..targets.target import Target
 from .depthwise import is_depthwise, lower_depthwise
+from .epilogue import store_results
 from .microkernel import accumulate_tile
-from .problem import Axis, decode, find_main, make_problem, spread
+from .problem import Axis, decode, find_main, make_problem
 from .tile import UNIT_FLOPS, UNITS, Tile, choose_tile, tile_rows
 
 REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones go through the stack
@@ -364,8 +365,4 @@ class _Contraction:
         for axis, at in (*position, (self.problem.columns, column)):
             if axis.dim is not None:
                 index[axis.dim] = add(index[axis.dim], mul(at, as_expr(axis.scale)))
-        made = self.block.let("sum", value)
-        self.elements.computed[node.results[0]] = lambda _: made
-        for result, buffer, own in zip(self.body.results, self.results, self.out):
-            here = spread(index, node.results[0].shape, result.shape)
-            self.block.store(own, (flat_index(buffer, here),), self.elements.at(result, here))
+        store_results(self.block, self.elements, self.body, node, self.results, self.out, index, value)
