@@ -43,7 +43,7 @@ STAGES = (
     Stage("padding", lambda g, t, o, r: separate_padding(g), "canonical", "after the rules that fold pads into convolutions, before groups form"),
     Stage("share-joins", lambda g, t, o, r: share_joins(g), "canonical", "while joins are single ops, before their parts are grouped"),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
-    Stage("pack", lambda g, t, o, r: pack_weights(g, t), "fused", "constant operands of contractions take their kernel's layout"),
+    Stage("pack", pack_weights, "fused", "constant operands of contractions take their kernel's layout"),
     Stage("materialize", lambda g, t, o, r: materialize(g), "placed", "results and joins get memory of their own; late, since it copies"),
     Stage("order", lambda g, t, o, r: order_for_memory(g), "placed", "last: only now is it known what takes memory"),
 )

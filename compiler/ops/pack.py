@@ -11,7 +11,7 @@ from .op import Op, Sample, require_operands, shape_error
 from .sample_arrays import draw
 
 
-def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Uninitialized memory that begins at a multiple of 64 bytes: panels are read by whole vectors and cache lines."""
     count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     raw = np.empty(count + 64, np.uint8)
@@ -55,7 +55,7 @@ class Unpack(Op):
         batch, panels, sums, width = self.packed_shape()
         columns = self.split[self.letters.index(self.column)]
         matrix = array.reshape(self.split).transpose(order).reshape(batch, sums, columns)
-        packed = _aligned_empty((batch, panels, sums, width), array.dtype)
+        packed = aligned_empty((batch, panels, sums, width), array.dtype)
         whole = columns // width
         packed[:, :whole] = matrix[:, :, :whole * width].reshape(batch, sums, whole, width).transpose(0, 2, 1, 3)
         if whole < panels:

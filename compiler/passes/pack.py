@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from ..core.dims import product
 from ..core.dtypes import as_dtype
+from ..core.options import Options
+from ..core.remarks import Remarks
 from ..core.types import TensorType
 from ..graph.builder import Builder, rebuild
 from ..graph.graph import Graph, Node, Value
@@ -13,33 +15,44 @@ from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.conv import Conv
 from ..ops.pack import Unpack
+from ..ops.winograd import UnpackWinograd
 from ..targets.target import Target
 from ..templates.depthwise import is_depthwise
 from ..templates.problem import find_main
 from ..templates.tile import choose_tile
+from ..templates.winograd_cost import choose_winograd
 
 
-def pack_weights(graph: Graph, target: Target) -> Graph:
-    """`graph` with the constant operands of its contraction groups in panels of their kernel's width.
+def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remarks) -> Graph:
+    """`graph` with the constant operands of its contraction groups in panels of their kernel's width, those of
+    convolutions that are cheaper by Winograd's algorithm transformed for it.
 
-    Inside the group an Unpack gives the tensor its meaning back, so the graph still runs in the interpreter.
+    Inside the group an Unpack or UnpackWinograd gives the tensor its meaning back, so the graph still runs in the
+    interpreter.
     """
     packed: dict[tuple, object] = {}
 
     def transform(builder: Builder, node: Node, operands):
         op = node.op
         if isinstance(op, (Cond, While, Scan)):
-            return builder.emit_all(_inside(op, target), *operands)
+            return builder.emit_all(_inside(op, target, options, remarks), *operands)
         if not isinstance(op, Fused) or op.kind != "contraction":
             return None
         main = find_main(op.body)
         if is_depthwise(main):
             return None
+        transform, reason = choose_winograd(main, target)
         found = _weight(main, op.body, operands)
+        if reason and (found is None or not options.winograd):
+            reason = "its weights are no constant" if found is None else "it is switched off (Options.winograd)"
+            transform = None
+        if reason:
+            place = f" ({node.location})" if str(node.location) else ""
+            remarks.add("pack", f"{op.label}{place} by Winograd's algorithm", transform is not None, reason)
         if found is None:
             return None
         side, param, number = found
-        unpack = _layout(main, side, target)
+        unpack = transform or _layout(main, side, target)
         if unpack is None:
             return None
         constant = operands[number].op
@@ -95,7 +108,7 @@ def _layout(main: Node, side: int, target: Target) -> Unpack | None:
     return Unpack(shape, shape, mine, "".join(batch), "".join(sums), columns[-1], tile.width)
 
 
-def _with_unpack(body: Graph, param: Value, unpack: Unpack, array) -> Graph:
+def _with_unpack(body: Graph, param: Value, unpack: Unpack | UnpackWinograd, array) -> Graph:
     builder = Builder(body.name, fold=False)
     env = {}
     for p in body.params:
@@ -110,11 +123,11 @@ def _with_unpack(body: Graph, param: Value, unpack: Unpack, array) -> Graph:
     return builder.finish([env[r] for r in body.results], body.result_names)
 
 
-def _inside(op, target: Target):
+def _inside(op, target: Target, options: Options, remarks: Remarks):
     changes = {}
     for name, value in vars(op).items():
         if isinstance(value, Graph):
-            changes[name] = pack_weights(value, target)
+            changes[name] = pack_weights(value, target, options, remarks)
         elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
-            changes[name] = tuple(pack_weights(g, target) for g in value)
+            changes[name] = tuple(pack_weights(g, target, options, remarks) for g in value)
     return replace(op, **changes)
