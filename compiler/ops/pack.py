@@ -17,7 +17,7 @@ from .sample_arrays import draw
 PART_BYTES = 1 << 20  # of a weight that are packed at a time: what is read stays in the cache until it is written
 
 
-def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Uninitialized memory that begins at a multiple of 64 bytes: panels are read by whole vectors and cache lines."""
     count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     raw = np.empty(count + 64, np.uint8)
@@ -58,7 +58,7 @@ class Unpack(Op):
 
     def pack(self, array: np.ndarray) -> np.ndarray:
         """The packed form of `array`, which has `shape`."""
-        packed = _aligned_empty(self.packed_shape(), array.dtype)
+        packed = aligned_empty(self.packed_shape(), array.dtype)
         is_column = self.letters[0] == self.column
         unit = self.width if is_column else 1
         source, target = array.reshape(self.split), self._by_letters(packed)

@@ -7,6 +7,8 @@ from string import ascii_letters
 
 from ..core.dims import product
 from ..core.dtypes import as_dtype
+from ..core.options import Options
+from ..core.remarks import Remarks
 from ..core.types import TensorType
 from ..graph.builder import Builder, rebuild
 from ..graph.graph import Graph, Node, Value, map_subgraphs
@@ -14,34 +16,45 @@ from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.conv import Conv
 from ..ops.pack import Unpack
+from ..ops.winograd import UnpackWinograd
 from ..targets.target import Target
 from ..templates.depthwise import is_depthwise
 from ..templates.gates import find_gates
 from ..templates.problem import find_main
 from ..templates.tile import choose_gate_tile, choose_tile
+from ..templates.winograd_cost import choose_winograd
 
 
-def pack_weights(graph: Graph, target: Target) -> Graph:
-    """`graph` with the constant operands of its contraction groups in panels of their kernel's width.
+def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remarks) -> Graph:
+    """`graph` with the constant operands of its contraction groups in panels of their kernel's width, those of
+    convolutions that are cheaper by Winograd's algorithm transformed for it.
 
-    Inside the group an Unpack gives the tensor its meaning back, so the graph still runs in the interpreter.
+    Inside the group an Unpack or UnpackWinograd gives the tensor its meaning back, so the graph still runs in the
+    interpreter.
     """
     packed: dict[tuple, object] = {}
 
     def transform(builder: Builder, node: Node, operands):
         op = node.op
         if isinstance(op, (Cond, While, Scan)):
-            return builder.emit_all(map_subgraphs(op, lambda body: pack_weights(body, target)), *operands)
+            return builder.emit_all(map_subgraphs(op, lambda body: pack_weights(body, target, options, remarks)), *operands)
         if not isinstance(op, Fused) or op.kind not in ("contraction", "gated"):
             return None
         main = find_main(op.body)
         if is_depthwise(main):
             return None
+        winograd, reason = choose_winograd(main, target)
         found = _weight(main, op.body, operands)
+        if reason and (found is None or not options.winograd):
+            reason = "its weights are no constant" if found is None else "it is switched off (Options.winograd)"
+            winograd = None
+        if reason:
+            place = f" ({node.location})" if str(node.location) else ""
+            remarks.add("pack", f"{op.label}{place} by Winograd's algorithm", winograd is not None, reason)
         if found is None:
             return None
         side, param, number = found
-        unpack = weight_layout(main, side, len(find_gates(op.body, main)), target)
+        unpack = winograd or weight_layout(main, side, len(find_gates(op.body, main)), target)
         if unpack is None:
             return None
         constant = operands[number].op
@@ -106,7 +119,7 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
     return Unpack(shape, tuple(split), mine.replace(column, gate + column), "".join(batch), "".join(sums) + gate, column, width)
 
 
-def _with_unpack(body: Graph, param: Value, unpack: Unpack, array) -> Graph:
+def _with_unpack(body: Graph, param: Value, unpack: Unpack | UnpackWinograd, array) -> Graph:
     builder = Builder(body.name, fold=False)
     env = {}
     for p in body.params:

@@ -12,7 +12,7 @@ from ..graph.graph import Graph
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
-from ..lower.loops import SLOW, flatten, group_symbols, reader
+from ..lower.loops import flatten, group_symbols, reader
 from ..targets.target import Target
 from .apart import rows_apart
 from .depthwise import is_depthwise, lower_depthwise
@@ -20,17 +20,20 @@ from .gates import find_gates
 from .epilogue import store_results
 from .microkernel import accumulate_tile
 from .problem import Axis, decode, find_main, make_problem
-from .tile import UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, tile_rows
+from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, epilogue_cost, tile_rows
+from .winograd import is_winograd, lower_winograd
 
-REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones go through the stack
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
 def lower_contraction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
     """The kernel of a contraction group."""
-    if is_depthwise(find_main(body)):
+    main = find_main(body)
+    if is_depthwise(main):
         return lower_depthwise(body, params, results, target, name)
+    if is_winograd(main):
+        return lower_winograd(body, params, results, target, name)
     return _Contraction(body, params, results, target).kernel(name)
 
 
@@ -64,8 +67,7 @@ class _Contraction:
             count = p.row_count
             self.tile = Tile(min(most, count) if isinstance(count, int) else most, vectors, lanes)
         self.rows = tile_rows(p, self.tile)
-        self.epilogue_cost = sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes
-                                 if n.op.is_pointwise)
+        self.epilogue_cost = epilogue_cost(body)
 
     def kernel(self, name: str) -> Kernel:
         if self._is_dot():
