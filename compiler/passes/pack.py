@@ -25,6 +25,9 @@ from ..templates.tile import choose_gate_tile, choose_tile
 from ..templates.winograd_cost import choose_winograd
 
 
+WEIGHTED = ("contraction", "gated")  # the kinds of groups that multiply by weights
+
+
 def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remarks) -> Graph:
     """`graph` with the constant operands of its contraction groups in panels of their kernel's width, those of
     convolutions that are cheaper by Winograd's algorithm transformed for it.
@@ -37,8 +40,12 @@ def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remark
     def transform(builder: Builder, node: Node, operands):
         op = node.op
         if isinstance(op, (Cond, While, Scan)):
-            return builder.emit_all(map_subgraphs(op, lambda body: pack_weights(body, target, options, remarks)), *operands)
-        if not isinstance(op, Fused) or op.kind not in ("contraction", "gated"):
+            op = map_subgraphs(op, lambda body: pack_weights(body, target, options, remarks))
+            if isinstance(op, Scan):
+                from .pack_captured import pack_captured
+                op, operands = pack_captured(builder, op, tuple(operands), target)
+            return builder.emit_all(op, *operands)
+        if not isinstance(op, Fused) or op.kind not in WEIGHTED:
             return None
         main = find_main(op.body)
         if is_depthwise(main):
@@ -61,9 +68,10 @@ def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remark
         key = (id(constant.array), unpack)
         if key not in packed:
             packed[key] = unpack.pack(constant.array)
-        body = _with_unpack(op.body, param, unpack, packed[key])
+        array = packed[key]
+        body = with_unpack(op.body, param, unpack, TensorType(tuple(array.shape), as_dtype(array.dtype)))
         operands = list(operands)
-        operands[number] = builder.constant(packed[key], constant.label)
+        operands[number] = builder.constant(array, constant.label)
         return builder.emit_all(replace(op, body=body), *operands)
     return rebuild(graph, transform=transform, fold=False)
 
@@ -119,13 +127,13 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
     return Unpack(shape, tuple(split), mine.replace(column, gate + column), "".join(batch), "".join(sums) + gate, column, width)
 
 
-def _with_unpack(body: Graph, param: Value, unpack: Unpack | UnpackWinograd, array) -> Graph:
+def with_unpack(body: Graph, param: Value, unpack: Unpack | UnpackWinograd, packed: TensorType) -> Graph:
+    """`body` with its parameter `param` in the packed form that `unpack` gives its meaning back."""
     builder = Builder(body.name, fold=False)
     env = {}
     for p in body.params:
         if p is param:
-            stored = builder.parameter(TensorType(tuple(array.shape), as_dtype(array.dtype)), p.name)
-            env[p] = builder.emit(unpack, stored)
+            env[p] = builder.emit(unpack, builder.parameter(packed, p.name))
         else:
             env[p] = builder.parameter(p.type, p.name)
     for node in body.nodes:
