@@ -116,7 +116,7 @@ class Call(Closed):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(_scaled_sum(shape, d)), (draw(d, *shape), draw(d, *shape, seed=1)))
+        return [Sample(cls(scaled_sum(shape, d)), (draw(d, *shape), draw(d, *shape, seed=1)))
                 for shape, d in (((3, 17), "float32"), ((0,), "float32"), ((3, 5), "float64"))]
 
 
@@ -130,10 +130,10 @@ class Fused(Closed):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(_scaled_sum((5, 7)), "loops", "scaled_sum"),
+        return [Sample(cls(scaled_sum((5, 7)), "loops", "scaled_sum"),
                        (draw("float32", 5, 7), draw("float32", 5, 7, seed=1))),
-                Sample(cls(_scaled_sum(()), "loops"), (draw("float32"), draw("float32", seed=1))),
-                Sample(cls(_scaled_sum((5,), "float64"), "loops"), (draw("float64", 5), draw("float64", 5, seed=1)))]
+                Sample(cls(scaled_sum(()), "loops"), (draw("float32"), draw("float32", seed=1))),
+                Sample(cls(scaled_sum((5,), "float64"), "loops"), (draw("float64", 5), draw("float64", 5, seed=1)))]
 
 
 # ---- branches and loops ----------------------------------------------------------------------------------------------
@@ -169,9 +169,9 @@ class Cond(Control):
 
     @classmethod
     def samples(cls):
-        branches = (_scaled_sum((3, 5)), _difference((3, 5)))
+        branches = (scaled_sum((3, 5)), _difference((3, 5)))
         x, y = draw("float32", 3, 5), draw("float32", 3, 5, seed=1)
-        wide = cls((_scaled_sum((3,), "float64"), _difference((3,), "float64"), _scaled_sum((3,), "float64")))
+        wide = cls((scaled_sum((3,), "float64"), _difference((3,), "float64"), scaled_sum((3,), "float64")))
         return [Sample(cls(branches), (np.array(i), x, y)) for i in (False, True, np.int32(0), 1, -3, 9)] + [
             Sample(cls((*branches, branches[0])), (np.array(2, np.int32), x, y))] + [
             Sample(wide, (np.array(i), draw("float64", 3), draw("float64", 3, seed=1))) for i in (0, 1, 7)]
@@ -283,7 +283,8 @@ class Scan(Control):
 
 
 # ---- graphs to try these on ------------------------------------------------------------------------------------------
-def _scaled_sum(shape, dtype="float32") -> Graph:
+def scaled_sum(shape, dtype="float32") -> Graph:
+    """(x, y) -> ((x + y) * x, -(x + y))."""
     from ..graph.builder import Builder
     from .elementwise import Add, Mul, Neg
     b = Builder("scaled_sum")
