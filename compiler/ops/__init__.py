@@ -23,10 +23,10 @@ from .sort import Sort
 
 __all__ = [
     "Abs", "Acos", "Acosh", "Add", "And", "ArgReduce", "Asin", "Asinh", "Atan", "Atan2", "Atanh", "Barrier", "Binary",
-    "Broadcast", "Call", "Cast", "Ceil", "Checkpoint", "Compare", "Concat", "Cond", "Constant", "Contract", "Conv", "Cos", "Cosh",
-    "Cumulative", "CustomJvp", "CustomVjp", "Div", "DynamicSlice", "DynamicUpdateSlice", "Elementwise", "Erf", "Erfc", "Exp", "Exp2", "Expm1",
-    "Floor", "FloorDiv", "Fused", "GatherNd", "Iota", "IsInf", "IsNan", "Log", "Log1p", "Log2", "Max", "Min", "Mod",
-    "Mul", "Neg", "Not", "Op", "Or", "Pad", "Pool", "Pow", "REGISTRY", "RandomBits", "Reduce", "Rem", "Reshape",
-    "Round", "Rsqrt", "Sample", "Scan", "ScatterAlong", "ScatterNd", "Select", "Shl", "Shr", "Sigmoid", "Sign", "Sin",
-    "Sinh", "Slice", "Sort", "Sqrt", "StopGradient",
-    "Sub", "Take", "TakeAlong", "Tan", "Tanh", "Transpose", "Trunc", "Unary", "Unpack", "While", "Xor"]
+    "Broadcast", "Call", "Cast", "Ceil", "Checkpoint", "Compare", "Concat", "Cond", "Constant", "Contract", "Conv",
+    "Cos", "Cosh", "Cumulative", "CustomJvp", "CustomVjp", "Div", "DynamicSlice", "DynamicUpdateSlice", "Elementwise",
+    "Erf", "Erfc", "Exp", "Exp2", "Expm1", "Floor", "FloorDiv", "Fused", "GatherNd", "Iota", "IsInf", "IsNan", "Log",
+    "Log1p", "Log2", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Op", "Or", "Pad", "Pool", "Pow", "REGISTRY",
+    "RandomBits", "Reduce", "Rem", "Reshape", "Round", "Rsqrt", "Sample", "Scan", "ScatterAlong", "ScatterNd",
+    "Select", "Shl", "Shr", "Sigmoid", "Sign", "Sin", "Sinh", "Slice", "Sort", "Sqrt", "StopGradient", "Sub", "Take",
+    "TakeAlong", "Tan", "Tanh", "Transpose", "Trunc", "Unary", "Unpack", "While", "Xor"]

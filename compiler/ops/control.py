@@ -277,7 +277,8 @@ class Scan(Control):
         samples.append(Sample(half, (draw("bfloat16", 3), draw("bfloat16", 4, 3), draw("bfloat16", 3, seed=1)),
                               grad=False))
         wide = cls(_recurrence(3, "float64"), 1, 1)
-        samples += [Sample(replace(wide, reverse=r), (draw("float64", 3), draw("float64", t, 3), draw("float64", 3, seed=1)))
+        w = draw("float64", 3, seed=1)
+        samples += [Sample(replace(wide, reverse=r), (draw("float64", 3), draw("float64", t, 3), w))
                     for r in (False, True) for t in (5, 1, 0)]
         return samples + [Sample(cls(_doubling(d), 1, 0, length=4), (draw(d, 3),)) for d in ("float32", "float64")]
 

@@ -69,7 +69,8 @@ class CustomVjp(Closed):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(scaled_sum(shape, d), *_scaled_sum_rules(shape, d)), (draw(d, *shape), draw(d, *shape, seed=1)))
+        return [Sample(cls(scaled_sum(shape, d), *_scaled_sum_rules(shape, d)),
+                       (draw(d, *shape), draw(d, *shape, seed=1)))
                 for shape, d in (((3, 17), "float32"), ((3, 5), "float64"), ((0,), "float64"))]
 
 

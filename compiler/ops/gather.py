@@ -17,7 +17,7 @@ from ..graph.builder import Builder
 from ..graph.graph import Value
 from ..kernel import builder as k
 from .constant import Iota
-from .constants import broadcast, extent, extents, filled
+from .constants import broadcast, extent_value, extent_values, filled
 from .elementwise import Max, Min
 from .elementwise.term import Term
 from .op import (Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype,
@@ -86,7 +86,7 @@ class Take(Lookup):
             return None, None
         taken = range(self.axis, self.axis + indices.type.rank)
         rows = builder.emit(Transpose((*taken, *(a for a in range(g.type.rank) if a not in taken))), g)
-        at = clamped_indices(builder, indices, extent(builder, x.shape[self.axis], indices.dtype))
+        at = clamped_indices(builder, indices, extent_value(builder, x.shape[self.axis], indices.dtype))
         others = tuple(a for a in range(x.type.rank) if a != self.axis)
         zeros = filled(builder, TensorType((x.shape[self.axis], *(x.shape[a] for a in others)), x.dtype), 0)
         total = builder.emit(ScatterNd("add"), zeros, builder.emit(Reshape((*indices.shape, 1)), at), rows)
@@ -146,7 +146,7 @@ class TakeAlong(Lookup):
     def vjp(self, builder, operands, results, cotangents):
         from .scatter import ScatterAlong
         (x, indices), (g,) = operands, cotangents
-        at = clamped_indices(builder, indices, extent(builder, x.shape[self.axis], indices.dtype))
+        at = clamped_indices(builder, indices, extent_value(builder, x.shape[self.axis], indices.dtype))
         return builder.emit(ScatterAlong(self.axis, "add"), filled(builder, x.type, 0), at, g), None
 
     def element(self, operands, index, types, result):
@@ -200,7 +200,7 @@ class GatherNd(Lookup):
         from .scatter import ScatterNd
         (x, indices), (g,) = operands, cotangents
         addressed = x.shape[self.batch_dims:self.batch_dims + indices.shape[-1]]
-        at = clamped_indices(builder, indices, extents(builder, addressed, indices.dtype))
+        at = clamped_indices(builder, indices, extent_values(builder, addressed, indices.dtype))
         one = (*indices.shape[:-1], 1)
         batch = [builder.emit(Iota(one, axis, indices.dtype)) for axis in range(self.batch_dims)]
         at = builder.emit(Concat(len(one) - 1), *batch, at) if batch else at

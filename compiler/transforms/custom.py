@@ -27,7 +27,8 @@ def _own_operands(op: CustomVjp | CustomJvp, operands: Sequence[Value], active) 
     own = len(operands) - op.captured
     if any(active(i) for i in range(own, len(operands))):
         raise UnsupportedError(f"{op.body.name!r} has a derivative of its own, and uses an array from around it that a "
-                               f"derivative is taken by", hint="pass the array as an argument, so that the rule covers it")
+                               f"derivative is taken by",
+                               hint="pass the array as an argument, so that the rule covers it")
     return operands[:own]
 
 
@@ -48,7 +49,8 @@ def pull_custom_vjp(tape: Tape, op: CustomVjp, operands: Sequence[Value]) -> tup
 
 @push_rule(CustomVjp)
 def push_custom_vjp(builder, op, operands, tangents):
-    raise UnsupportedError(f"{op.body.name!r} has a rule for reverse mode alone", hint="lm.custom_jvp serves both modes")
+    raise UnsupportedError(f"{op.body.name!r} has a rule for reverse mode alone",
+                           hint="lm.custom_jvp serves both modes")
 
 
 @region_rule(CustomJvp)
@@ -114,9 +116,12 @@ def pull_checkpoint(tape: Tape, op: Checkpoint, operands: Sequence[Value]) -> tu
 
     def pullback(cotangents):
         present = [c for c in cotangents if c is not None]
-        again = [builder.emit(Barrier(), o, *present) for o in operands]
+
+        def behind(values: Sequence[Value]) -> tuple[Value, ...]:
+            return tuple(builder.emit(Barrier(), v, *present) for v in values)
+        again = behind(operands)
         inner = Tape(builder, {a for o, a in zip(operands, again) if o in tape.active})
-        results = inner.emit(op.body, again, saved)
+        results = inner.emit(op.body, again, {node: behind(values) for node, values in saved.items()})
         return inner.pull(results, cotangents, again)
     return tuple(env[r] for r in op.body.results), pullback
 

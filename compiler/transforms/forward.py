@@ -22,7 +22,8 @@ from ..ops.op import Op
 from .tape import Tape
 
 #: rule(builder, op, operands, tangents) emits the op and gives its results and their tangents; None is zero.
-PushRule = Callable[[Builder, Op, Sequence[Value], Sequence[Value | None]], tuple[Sequence[Value], Sequence[Value | None]]]
+Pushed = tuple[Sequence[Value], Sequence[Value | None]]
+PushRule = Callable[[Builder, Op, Sequence[Value], Sequence[Value | None]], Pushed]
 PUSHES: dict[type[Op], PushRule] = {}
 
 
@@ -66,7 +67,7 @@ def push(builder: Builder, graph: Graph, arguments: Sequence[Value],
 
 
 def _push_op(builder: Builder, op: Op, operands: Sequence[Value],
-             tangents: Sequence[Value | None]) -> tuple[Sequence[Value], Sequence[Value | None]]:
+             tangents: Sequence[Value | None]) -> Pushed:
     rule = PUSHES.get(type(op))
     if rule is not None and any(t is not None for t in tangents):
         return rule(builder, op, operands, tangents)
@@ -75,8 +76,8 @@ def _push_op(builder: Builder, op: Op, operands: Sequence[Value],
         return results, [None] * len(results)
     is_active = tuple(t is not None for t in tangents)
     transposed, given = _transposed(op, tuple(o.type for o in operands), is_active)
-    found = iter(inline(builder, transposed, [*operands, *(filled(builder, r.type, 0) for r in results if r.dtype.is_float),
-                                              *(t for t in tangents if t is not None)]))
+    cotangents = [filled(builder, r.type, 0) for r in results if r.dtype.is_float]
+    found = iter(inline(builder, transposed, [*operands, *cotangents, *(t for t in tangents if t is not None)]))
     outgoing = iter([next(found) if is_given else None for is_given in given])
     return results, [next(outgoing) if r.dtype.is_float else None for r in results]
 

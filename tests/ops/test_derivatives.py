@@ -22,7 +22,8 @@ STEEP = ("mod", "rem")  # steps whose slopes say nothing of the second order
 def graph_of(op, arrays) -> Graph:
     """The graph of `op` alone."""
     builder = Builder(op.name, fold=False)
-    return builder.finish(builder.emit_all(op, *(builder.parameter(t, f"x{i}") for i, t in enumerate(types_of(arrays)))))
+    params = [builder.parameter(t, f"x{i}") for i, t in enumerate(types_of(arrays))]
+    return builder.finish(builder.emit_all(op, *params))
 
 
 def floats(arrays) -> list[int]:
