@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..core.dims import Dim
 from ..core.types import TensorType
 from ..graph.builder import Builder, inline
 from ..graph.graph import Graph
+from .batching import all_batched, batched_graph
 from .control import Closed, param_types, require_types, result_types, scaled_sum
 from .elementwise import Add, Mul, Neg, Sub
 from .op import Sample, shape_error
@@ -35,6 +37,9 @@ class Checkpoint(Closed):
         if self.policy not in POLICIES:
             raise shape_error(self, f"policy {self.policy!r} is none of {', '.join(POLICIES)}", *types)
         return super().infer(*types)
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Checkpoint(batched_graph(self.body, is_batched, size)[0], self.policy), *operands)
 
     @classmethod
     def samples(cls):
@@ -67,6 +72,10 @@ class CustomVjp(Closed):
         require_types(self, "results of the backward rule", float_types(types[:own]), result_types(self.backward))
         return results
 
+    def vmap(self, builder, operands, is_batched, size):
+        graphs = (_all_batched_graph(g, size) for g in (self.body, self.forward, self.backward))
+        return builder.emit_all(CustomVjp(*graphs, self.captured), *all_batched(builder, operands, is_batched, size))
+
     @classmethod
     def samples(cls):
         return [Sample(cls(scaled_sum(shape, d), *_scaled_sum_rules(shape, d)),
@@ -93,11 +102,20 @@ class CustomJvp(Closed):
         require_types(self, "results of the rule", (*results, *float_types(results)), result_types(self.tangent))
         return results
 
+    def vmap(self, builder, operands, is_batched, size):
+        graphs = (_all_batched_graph(g, size) for g in (self.body, self.tangent))
+        return builder.emit_all(CustomJvp(*graphs, self.captured), *all_batched(builder, operands, is_batched, size))
+
     @classmethod
     def samples(cls):
         return [Sample(cls(scaled_sum(shape, d), _scaled_sum_tangent(shape, d)),
                        (draw(d, *shape), draw(d, *shape, seed=1)))
                 for shape, d in (((3, 17), "float32"), ((3, 5), "float64"), ((0,), "float64"))]
+
+
+def _all_batched_graph(graph: Graph, size: Dim) -> Graph:
+    """`graph` with the batch in front of all parameters and results: a rule's graphs agree on what they pass."""
+    return batched_graph(graph, [True] * len(graph.params), size, [True] * len(graph.results))[0]
 
 
 # ---- rules to try these with -----------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ class StopGradient(View):
     def element(self, operands, index, types, result):
         return operands[0](tuple(index))
 
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(self, *operands)
+
     @classmethod
     def samples(cls):
         arrays = draw("float32", 3, 17), draw("bfloat16", 5), draw("int8", 0, 2), draw_special("float64", 11)
@@ -49,6 +52,9 @@ class Barrier(Op):
 
     def vjp(self, builder, operands, results, cotangents):
         return cotangents[0], *(None for _ in operands[1:])
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(self, *operands)
 
     def flops(self, *types):
         return 0
