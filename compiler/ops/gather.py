@@ -162,6 +162,10 @@ class TakeAlong(Lookup):
         from .scatter import ScatterAlong
         (x, indices), (g,) = operands, cotangents
         at = clamped_indices(builder, indices, extent_value(builder, x.shape[self.axis], indices.dtype))
+        if indices.shape[self.axis] == 1:  # one of each row, as losses take it: a choice, which fuses
+            ramp = Term(builder, builder.emit(Iota(x.shape, self.axis, indices.dtype)))
+            at, g = (Term(builder, broadcast(builder, v, x.shape, range(x.type.rank))) for v in (at, g))
+            return g.where(ramp.compare("eq", at)).value, None
         return builder.emit(ScatterAlong(self.axis, "add"), filled(builder, x.type, 0), at, g), None
 
     def element(self, operands, index, types, result):
@@ -291,7 +295,7 @@ def _window_places(builder: Builder, extents: Sequence[Dim], sizes: Sequence[Dim
     shape, parts = (size, *(sizes[a] for a in moved)), []
     for place, axis in enumerate(moved, 1):
         start = Term(builder, starts[axis]).cast(int64)
-        last = extent(builder, extents[axis] - sizes[axis], int64)
+        last = extent_value(builder, extents[axis] - sizes[axis], int64)
         last = Term(builder, broadcast(builder, last, start.type.shape, ()))
         start = start.of(Min(), last).of(Max(), 0).value
         start = Term(builder, broadcast(builder, start, shape, (0,) if is_batched[axis] else ()))
