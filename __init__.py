@@ -65,6 +65,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
                                                rad2deg, radians, sin, sinh, tan, tanh)
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
+    from .frontends.custom_derivatives import checkpoint, custom_jvp, custom_vjp
     from .frontends.derivatives import grad, jvp, linearize, value_and_grad, vjp
     from .frontends.jit import explain_retraces, jit
     from .frontends.trace import TensorSpec, trace
@@ -79,6 +80,7 @@ __array_api_version__ = "2024.12"
 _MODULES = {"linalg": ".frontends.array.linalg", "nn": ".frontends.nn", "onnx": ".frontends.onnx", 
             "optim": ".frontends.optim", "random": ".frontends.random", "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
+          **dict.fromkeys(("checkpoint", "custom_jvp", "custom_vjp"), ".frontends.custom_derivatives"),
           **dict.fromkeys(("grad", "jvp", "linearize", "value_and_grad", "vjp"), ".frontends.derivatives"),
           "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",

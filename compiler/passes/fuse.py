@@ -23,6 +23,7 @@ from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.conv import Conv
+from ..ops.identity import Barrier
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose, without_units
 from ..ops.reduce import Reduce
 from ..targets.target import Target
@@ -61,7 +62,7 @@ def fuse(graph: Graph, target: Target, options: Options, remarks: Remarks) -> Gr
 
 def is_outside(node: Node) -> bool:
     """Whether a node is never a group's seed: it costs no kernel, or it holds graphs of its own."""
-    return isinstance(node.op, (Constant, *_VIEWS, Concat, Pad, *_CONTROL))
+    return isinstance(node.op, (Constant, *_VIEWS, Barrier, Concat, Pad, *_CONTROL))
 
 
 def is_contraction(node: Node) -> bool:
@@ -165,7 +166,7 @@ class _Fusion:
             for node in {o.node for n in group.nodes for o in n.operands if o.node is not None and o not in group.values}:
                 if node in self.group_of or is_outside(node) or not node.op.is_pointwise:
                     continue
-                if without_units(node.results[0].shape) != shape or node.results[0] in self._graph_results:
+                if without_units(node.results[0].shape) != shape:
                     continue
                 if any(u not in members for u in self.graph.users[node.results[0]]) or any(self._reaches(o, group) for o in node.operands):
                     continue
@@ -185,7 +186,7 @@ class _Fusion:
         op = node.op
         if node in self.group_of:
             return "it belongs to another kernel already"
-        if isinstance(op, (Constant, Concat, Pad, *_CONTROL)):
+        if isinstance(op, (Constant, Barrier, Concat, Pad, *_CONTROL)):
             return ""
         if is_contraction(node):
             return "a contraction begins a kernel of its own"
