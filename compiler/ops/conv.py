@@ -16,7 +16,7 @@ from ..kernel.nest import clipped_taps, lanes_for, spread
 from .constants import filled
 from .contract import Contract
 from .op import Op, Sample, dtype_error, is_nonnegative, require_operands, require_same_dtype, shape_error
-from .rearrange import Concat, Pad, Reshape, Slice, Transpose, flip, spread
+from .rearrange import Concat, Pad, Reshape, Slice, Transpose, flip, spread_apart
 from .sample_arrays import draw
 from .window import padded, sliding_extents, taps
 
@@ -136,7 +136,7 @@ class Conv(Op):
         rank, groups = len(self.strides), self.groups
         outputs = divide_exactly(w.shape[-1], groups)
         ones = (1,) * len(x.shape)
-        x = spread(builder, x, (1, *self.input_dilation, 1))
+        x = spread_apart(builder, x, (1, *self.input_dilation, 1))
         low, high = ((0, *(p[side] for p in self.padding), 0) for side in (0, 1))
         x = builder.emit(Pad(low, high), x) if any(d != 0 for d in low + high) else x
         g = builder.emit(Reshape((*g.shape[:-1], groups, outputs)), g)
