@@ -20,8 +20,9 @@ from ..ops.op import Op
 #: Cotangents of the operands for those of the results; None is zero.
 Pullback = Callable[[Sequence[Value | None]], Sequence[Value | None]]
 
-#: Of ops that hold graphs: rule(tape, op, operands) emits the op and gives its results and their pullback.
-RegionRule = Callable[["Tape", Op, Sequence[Value]], tuple[tuple[Value, ...], Pullback]]
+#: Of ops that hold graphs: rule(tape, op, operands) emits the op and gives its results and their pullback, or None
+#: where it left steps on the tape itself.
+RegionRule = Callable[["Tape", Op, Sequence[Value]], tuple[tuple[Value, ...], Pullback | None]]
 REGIONS: dict[type[Op], RegionRule] = {}
 
 
@@ -69,6 +70,8 @@ class Tape:
         rule = REGIONS.get(type(op))
         if rule is not None:
             results, pullback = rule(self, op, operands)
+            if pullback is None:  # its nodes were remembered one by one
+                return results
         else:
             results = builder.emit_all(op, *operands)
 
