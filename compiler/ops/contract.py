@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from string import ascii_letters
 
 import numpy as np
 
@@ -196,6 +197,13 @@ class Contract(Op):
                     accumulate(totals, here, summed)
                     finish(totals, here)
             tile(index, vectors)
+
+    def vmap(self, builder, operands, is_batched, size):
+        """One letter more."""
+        lhs, rhs, result = self.terms
+        letter = next(c for c in ascii_letters if c not in lhs + rhs)
+        left, right = (letter * flag + letters for letters, flag in zip((lhs, rhs), is_batched))
+        return builder.emit_all(Contract(f"{left},{right}->{letter}{result}"), *operands)
 
     @classmethod
     def samples(cls):

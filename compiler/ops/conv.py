@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -13,10 +13,12 @@ from ..graph.builder import Builder
 from ..graph.graph import Value
 from ..kernel import builder as k
 from ..kernel.nest import clipped_taps, lanes_for, spread
+from .batching import fold_batch, move_axis, unfold_batch
 from .constants import filled
 from .contract import Contract
+from .control import map_over_batch
 from .op import Op, Sample, dtype_error, is_nonnegative, require_operands, require_same_dtype, shape_error
-from .rearrange import Concat, Pad, Reshape, Slice, Transpose, flip, spread
+from .rearrange import Concat, Pad, Reshape, Slice, Transpose, flip, dilate
 from .sample_arrays import draw
 from .window import padded, sliding_extents, taps
 
@@ -136,7 +138,7 @@ class Conv(Op):
         rank, groups = len(self.strides), self.groups
         outputs = divide_exactly(w.shape[-1], groups)
         ones = (1,) * len(x.shape)
-        x = spread(builder, x, (1, *self.input_dilation, 1))
+        x = dilate(builder, x, (1, *self.input_dilation, 1))
         low, high = ((0, *(p[side] for p in self.padding), 0) for side in (0, 1))
         x = builder.emit(Pad(low, high), x) if any(d != 0 for d in low + high) else x
         g = builder.emit(Reshape((*g.shape[:-1], groups, outputs)), g)
@@ -198,6 +200,34 @@ class Conv(Op):
                         block.accumulate(total, (), "add", product)
                 taps((*rows, column), visit)
                 results[0].store((image, *rows, column, channel), k.load(total, ()))
+
+    def vmap(self, builder, operands, is_batched, size):
+        """A batch of inputs is more images; one of kernels is more outputs of each group; one of both is more groups."""
+        (x, w), groups = operands, self.groups
+        if not is_batched[1]:
+            result = builder.emit(self, fold_batch(builder, x), w)
+            return (unfold_batch(builder, result, size, x.shape[1]),)
+        images = x.shape[1] if is_batched[0] else x.shape[0]
+        outputs = w.shape[-1]
+        channel = w.type.rank - 2  # the last axis without the batch
+        if is_batched[0]:
+            if not isinstance(size, int) or size == 0:
+                return map_over_batch(builder, self, operands, is_batched, size)  # groups are a constant
+            x = move_axis(builder, x, 0, channel)
+            x = builder.emit(Reshape((*x.shape[:-2], size * x.shape[-1])), x)
+            w = move_axis(builder, w, 0, channel)
+            w = builder.emit(Reshape((*w.shape[:-2], size * outputs)), w)
+            result = builder.emit(replace(self, groups=size * groups), x, w)
+            result = builder.emit(Reshape((*result.shape[:-1], size, outputs)), result)
+            return (move_axis(builder, result, channel, 0),)
+        each = divide_exactly(outputs, groups)
+        w = builder.emit(Reshape((*w.shape[:-1], groups, each)), w)
+        w = move_axis(builder, w, 0, channel + 1)
+        w = builder.emit(Reshape((*w.shape[:-3], groups * size * each)), w)
+        result = builder.emit(self, x, w)
+        result = builder.emit(Reshape((*result.shape[:-1], groups, size, each)), result)
+        result = move_axis(builder, result, channel + 1, 0)
+        return (builder.emit(Reshape((size, images, *result.shape[2:-2], outputs)), result),)
 
     @classmethod
     def samples(cls):

@@ -7,6 +7,7 @@ outside the operand is ever touched.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Sequence
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..core.types import TensorType
 from ..graph.builder import Builder
 from ..graph.graph import Value
 from ..kernel import builder as k
+from .batching import all_batched, move_axis
 from .constant import Iota
 from .constants import broadcast, extent, extents, filled
 from .elementwise import Max, Min
@@ -101,6 +103,19 @@ class Take(Lookup):
         at = clamped(operands[1](tuple(index[self.axis:end])), x.shape[self.axis])
         return operands[0]((*index[:self.axis], at, *index[end:]))
 
+    def vmap(self, builder, operands, is_batched, size):
+        x, indices = operands
+        if not is_batched[1]:
+            return builder.emit_all(Take(self.axis + 1), x, indices)
+        if not is_batched[0]:
+            return (move_axis(builder, builder.emit(self, x, indices), self.axis, 0),)
+        taken = indices.type.rank - 1
+        rows = move_axis(builder, x, self.axis + 1, 1)
+        found = builder.emit(GatherNd(1), rows, builder.emit(Reshape((*indices.shape, 1)), indices))
+        before = range(1 + taken, 1 + taken + self.axis)
+        order = (0, *before, *range(1, 1 + taken), *range(1 + taken + self.axis, found.type.rank))
+        return builder.emit_all(Transpose(order), found)
+
     @classmethod
     def samples(cls):
         cases = [(0, (7, 5), (3,), "float32"), (1, (3, 11), (2, 4), "float32"), (0, (5,), (), "float64"),
@@ -154,6 +169,9 @@ class TakeAlong(Lookup):
         if x.shape[axis] == 0:
             return k.constant(0, result.dtype.compute)
         return operands[0]((*index[:axis], clamped(operands[1](tuple(index)), x.shape[axis]), *index[axis + 1:]))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(TakeAlong(self.axis + 1), *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):
@@ -214,6 +232,11 @@ class GatherNd(Lookup):
         at = [clamped(operands[1]((*outer, k.constant(i))), x.shape[b + i]) for i in range(indices.shape[-1])]
         return operands[0]((*index[:b], *at, *index[len(outer):]))
 
+    def vmap(self, builder, operands, is_batched, size):
+        if not is_batched[0] and self.batch_dims == 0:
+            return builder.emit_all(self, *operands)
+        return builder.emit_all(GatherNd(self.batch_dims + 1), *all_batched(builder, operands, is_batched, size))
+
     @classmethod
     def samples(cls):
         cases = [(0, (5, 7), (3, 2), "float32"), (0, (5, 7), (3, 1), "float32"), (0, (5, 7, 3), (2, 4, 2), "bfloat16"),
@@ -256,6 +279,27 @@ def _start(read, extent: Dim, size: Dim):
     return k.maximum(k.minimum(k.cast(int64, read(())), k.as_expr(extent - size)), 0)
 
 
+def _moved_axes(extents: Sequence[Dim], sizes: Sequence[Dim]) -> tuple[list[int], tuple[int, ...]]:
+    """The axes along which a window can move, and all axes with these in front."""
+    moved = [a for a, (extent, size) in enumerate(zip(extents, sizes)) if extent != size]
+    return moved, (*moved, *(a for a in range(len(sizes)) if a not in moved))
+
+
+def _window_places(builder: Builder, extents: Sequence[Dim], sizes: Sequence[Dim], moved: Sequence[int],
+                   starts: Sequence[Value], is_batched: Sequence[bool], size: Dim) -> Value:
+    """Of the elements of `size` windows the coordinates on the axes that `moved` names: [size, their sizes.., axes]."""
+    shape, parts = (size, *(sizes[a] for a in moved)), []
+    for place, axis in enumerate(moved, 1):
+        start = Term(builder, starts[axis]).cast(int64)
+        last = extent(builder, extents[axis] - sizes[axis], int64)
+        last = Term(builder, broadcast(builder, last, start.type.shape, ()))
+        start = start.of(Min(), last).of(Max(), 0).value
+        start = Term(builder, broadcast(builder, start, shape, (0,) if is_batched[axis] else ()))
+        at = start + Term(builder, builder.emit(Iota(shape, place, int64)))
+        parts.append(builder.emit(Reshape((*shape, 1)), at.value))
+    return builder.emit(Concat(len(shape)), *parts)
+
+
 def _clamped_starts(x: np.ndarray, sizes, starts) -> list[int]:
     return [max(0, min(int(at), extent - size)) for at, extent, size in zip(starts, x.shape, sizes)]
 
@@ -282,6 +326,20 @@ class DynamicSlice(Lookup):
         read, *starts = operands
         return read(tuple(i if extent == size else k.add(_start(start, extent, size), i)
                           for i, start, extent, size in zip(index, starts, types[0].shape, self.sizes)))
+
+    def vmap(self, builder, operands, is_batched, size):
+        """Where starts differ, the elements of the windows are gathered: the axes that these move along stand in front."""
+        x, *starts = operands
+        if not any(is_batched[1:]):
+            return builder.emit_all(DynamicSlice((size, *self.sizes)), x, builder.constant(np.array(0)), *starts)
+        extents = x.shape[1:] if is_batched[0] else x.shape
+        moved, order = _moved_axes(extents, self.sizes)
+        if not moved:
+            return (x,)
+        places = _window_places(builder, extents, self.sizes, moved, starts, is_batched[1:], size)
+        front = (0, *(a + 1 for a in order)) if is_batched[0] else order
+        found = builder.emit(GatherNd(int(is_batched[0])), builder.emit(Transpose(front), x), places)
+        return builder.emit_all(Transpose((0, *(order.index(a) + 1 for a in range(len(order))))), found)
 
     @classmethod
     def samples(cls):
@@ -327,6 +385,26 @@ class DynamicUpdateSlice(Lookup):
             inside = k.both(inside, k.both(k.compare("ge", at, 0), k.compare("lt", at, k.as_expr(size))))
             source.append(k.maximum(k.minimum(at, k.as_expr(size - 1)), 0))
         return k.select(inside, update(tuple(source)), x(tuple(index)))
+
+    def vmap(self, builder, operands, is_batched, size):
+        """Where starts differ, the elements of the windows are scattered."""
+        from .scatter import ScatterNd
+        x, update, *starts = operands
+        if not any(is_batched[2:]):
+            x, update = all_batched(builder, (x, update), is_batched, size)
+            return builder.emit_all(self, x, update, builder.constant(np.array(0)), *starts)
+        extents = x.shape[1:] if is_batched[0] else x.shape
+        sizes = update.shape[1:] if is_batched[1] else update.shape
+        moved, order = _moved_axes(extents, sizes)
+        if not moved:
+            return (update,)
+        front = Transpose((0, *(a + 1 for a in order)))
+        x, update = (builder.emit(front, v) for v in all_batched(builder, (x, update), is_batched, size))
+        places = _window_places(builder, extents, sizes, moved, starts, is_batched[2:], size)
+        element = builder.emit(Iota((*places.shape[:-1], 1), 0, int64))
+        places = builder.emit(Concat(places.type.rank - 1), element, places)
+        result = builder.emit(ScatterNd("set"), x, places, update)
+        return builder.emit_all(Transpose((0, *(order.index(a) + 1 for a in range(len(order))))), result)
 
     @classmethod
     def samples(cls):

@@ -25,6 +25,9 @@ class StopGradient(View):
     def element(self, operands, index, types, result):
         return operands[0](tuple(index))
 
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(self, *operands)
+
     @classmethod
     def samples(cls):
         arrays = draw("float32", 3, 17), draw("bfloat16", 5), draw("int8", 0, 2), draw_special("float64", 11)

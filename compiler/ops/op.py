@@ -97,6 +97,15 @@ class Op:
         raise UnsupportedError(f"{self.name} has no derivative: {self.not_differentiable}",
                                hint="lm.stop_gradient keeps it out of the derivative, lm.custom_vjp gives a rule")
 
+    def vmap(self, builder: Builder, operands: Sequence[Value], is_batched: Sequence[bool],
+             size: Dim) -> Sequence[Value]:
+        """The results for `size` sets of operands, emitted with `builder`.
+
+        Operands that are flagged, at least one, carry the batch as axis 0; the others are the same for all sets. Results
+        carry it as axis 0; one that depends on no flagged operand may lack it, which its rank tells.
+        """
+        raise NotImplementedError
+
     @classmethod
     def samples(cls) -> list[Sample]:
         """The trials of this op: sizes 0, 1 and primes, NaN and infinities, every dtype that makes sense."""

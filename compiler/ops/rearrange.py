@@ -67,6 +67,9 @@ class Reshape(View):
             source[axes[0]] = linear
         return operands[0](tuple(source))
 
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Reshape((size, *self.shape)), *operands)
+
     @classmethod
     def samples(cls):
         cases = [((2, 3), (6,)), ((6,), (2, 3)), ((4, 6), (6, 4)), ((1, 5, 1), (5,)), ((5,), (1, 1, 5, 1)),
@@ -133,6 +136,9 @@ class Transpose(View):
             source[p] = index[axis]
         return operands[0](tuple(source))
 
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Transpose((0, *(p + 1 for p in self.permutation))), *operands)
+
     @classmethod
     def samples(cls):
         cases = [((3, 5), (1, 0)), ((2, 3, 5), (2, 0, 1)), ((2, 3, 5), (0, 2, 1)), ((), ()), ((7,), (0,)),
@@ -183,6 +189,9 @@ class Broadcast(View):
     def element(self, operands, index, types, result):
         extents = types[0].shape
         return operands[0](tuple(k.constant(0) if d == 1 else index[axis] for d, axis in zip(extents, self.axes)))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Broadcast((size, *self.shape), (0, *(a + 1 for a in self.axes))), *operands)
 
     @classmethod
     def samples(cls):
@@ -235,7 +244,7 @@ class Slice(View):
             return (None,)
         backward = tuple(step < 0 for step in self.steps)
         g = flip(builder, g, tuple(axis for axis, is_backward in enumerate(backward) if is_backward))
-        g = spread(builder, g, tuple(map(abs, self.steps)))
+        g = dilate(builder, g, tuple(map(abs, self.steps)))
         last = (start + (size - 1) * step for start, size, step in zip(self.starts, self.sizes, self.steps))
         low = tuple(end if is_backward else start for start, end, is_backward in zip(self.starts, last, backward))
         high = tuple(extent - begin - size for extent, begin, size in zip(x.shape, low, g.shape))
@@ -244,6 +253,9 @@ class Slice(View):
     def element(self, operands, index, types, result):
         axes = zip(index, self.starts, self.steps)
         return operands[0](tuple(k.add(k.mul(i, step), start) for i, start, step in axes))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Slice((0, *self.starts), (size, *self.sizes), (1, *self.steps)), *operands)
 
     @classmethod
     def samples(cls):
@@ -266,7 +278,7 @@ def flip(builder: Builder, x: Value, axes: Sequence[int]) -> Value:
     return builder.emit(Slice(starts, x.shape, tuple(-1 if axis in axes else 1 for axis in range(x.type.rank))), x)
 
 
-def spread(builder: Builder, x: Value, steps: Sequence[int]) -> Value:
+def dilate(builder: Builder, x: Value, steps: Sequence[int]) -> Value:
     """x with steps[i] - 1 zeros between neighbours on axis i; no extent is 0."""
     for axis, step in enumerate(steps):
         if step == 1 or x.shape[axis] == 1:
@@ -331,6 +343,9 @@ class Pad(View):
                 at = k.minimum(at, k.as_expr(extent - 1))
             source.append(at)
         return k.select(inside, operands[0](tuple(source)), value)
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Pad((0, *self.low), (0, *self.high), self.value), *operands)
 
     @classmethod
     def samples(cls):
@@ -399,6 +414,10 @@ class Concat(View):
             piece = read((*index[:self.axis], source, *index[self.axis + 1:]))
             value = piece if value is None else k.select(k.compare("lt", at, k.as_expr(start + extent)), piece, value)
         return value
+
+    def vmap(self, builder, operands, is_batched, size):
+        from .batching import all_batched
+        return builder.emit_all(Concat(self.axis + 1), *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):

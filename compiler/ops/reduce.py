@@ -106,6 +106,9 @@ class Reduce(Op):
     def flops(self, *types):
         return types[0].size
 
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Reduce(self.kind, tuple(a + 1 for a in self.axes)), *operands)
+
     @classmethod
     def samples(cls):
         shapes = [((3, 17), (1,)), ((3, 17), (0,)), ((3, 17), (0, 1)), ((2, 3, 5, 7), (1, 3)), ((2, 3, 5, 7), (0, 2)),
@@ -216,6 +219,9 @@ class ArgReduce(Op):
                 hit = k.binary("or", hit, k.compare("ne", value, value))
             block.accumulate(place, (), "min", k.select(hit, k.cast(number, i), k.constant(number.maximum, number)))
         result.store(index, k.add(first, k.cast(int64, k.load(place, ()))))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(replace(self, axis=self.axis + 1), *operands)
 
     @classmethod
     def samples(cls):
@@ -346,6 +352,9 @@ class Cumulative(Op):
                     else:
                         block.accumulate(register, (), OPERATION[self.kind], read(place))
                         result.store(place, k.load(register, ()))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(replace(self, axis=self.axis + 1), *operands)
 
     @classmethod
     def samples(cls):

@@ -16,13 +16,14 @@ from ..graph.builder import Builder
 from ..graph.graph import Value
 from ..kernel import builder as k
 from ..kernel.nest import lanes_for, spread, spread_columns, unflatten
+from .batching import all_batched
 from .constant import Iota
 from .constants import broadcast, extent, extents, filled
 from .elementwise import And, Compare, Max
 from .elementwise.term import Term
 from .gather import GatherNd, TakeAlong, clamped, clamped_indices, coordinates, require_indices
 from .op import Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype, shape_error
-from .rearrange import Reshape, Slice
+from .rearrange import Concat, Reshape, Slice
 from .sample_arrays import draw
 
 REDUCTIONS = ("set", "add", "mul", "max", "min")
@@ -203,6 +204,12 @@ class ScatterNd(Scatter):
                     store((*at, *rest), self.combined(lambda: load((*at, *rest)), operands[2]((*row, *rest))))
             each_row(write)
 
+    def vmap(self, builder, operands, is_batched, size):
+        """The number of the set is one more coordinate."""
+        x, indices, updates = all_batched(builder, operands, is_batched, size)
+        element = builder.emit(Iota((*indices.shape[:-1], 1), 0, indices.dtype))
+        return builder.emit_all(self, x, builder.emit(Concat(indices.type.rank - 1), element, indices), updates)
+
     @classmethod
     def samples(cls):
         cases = [((7,), (4, 1)), ((7, 3), (5, 1)), ((7, 3), (9, 2)), ((3, 4, 5), (2, 3, 2)), ((1,), (17, 1)),
@@ -288,6 +295,9 @@ class ScatterAlong(Scatter):
                 old = block.let("old", load(place))
                 is_inside = k.compare("eq", position, place[axis])
                 store(place, k.select(is_inside, self.combined(lambda: old, operands[2](at)), old))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(replace(self, axis=self.axis + 1), *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):

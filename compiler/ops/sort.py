@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -85,6 +85,9 @@ class Sort(Op):
                     results[0].store(place(i), operands[0](place(position)))
                 if results[1] is not None:
                     results[1].store(place(i), position)
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(replace(self, axis=self.axis + 1), *operands)
 
     @classmethod
     def samples(cls):

@@ -9,6 +9,7 @@ import numpy as np
 from ...core.dtypes import ALL, FLOATS, INTEGERS, DType, bool_, float32, float64
 from ...core.errors import DTypeError
 from ...core.types import TensorType
+from ..batching import all_batched
 from ..op import Op, Sample, require_same_dtype, require_same_shape
 
 NUMBERS = INTEGERS + FLOATS
@@ -60,6 +61,9 @@ class Elementwise(Op, abstract=True):
         """The cotangents of the operands as terms (one, or a tuple; None for zero), for `g`, that of the result `out`.
         """
         raise NotImplementedError
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(self, *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):
