@@ -37,13 +37,13 @@ def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target) -> Tile:
     widest = -(-nominal(columns) // lanes)
     if not isinstance(rows, int):
         vectors = max(1, min(target.tile_vectors, widest))
-        return Tile(min(_most_rows(vectors, registers), target.tile_rows), vectors, lanes)
-    fitting = (v for v in range(registers // 4, target.tile_vectors, -1) if _most_rows(v, registers) >= rows)
+        return Tile(min(most_rows(vectors, registers), target.tile_rows), vectors, lanes)
+    fitting = (v for v in range(registers // 4, target.tile_vectors, -1) if most_rows(v, registers) >= rows)
     vectors = max(1, min(next(fitting, target.tile_vectors), widest))
-    return Tile(max(1, min(_most_rows(vectors, registers), rows)), vectors, lanes)
+    return Tile(max(1, min(most_rows(vectors, registers), rows)), vectors, lanes)
 
 
-def _most_rows(vectors: int, registers: int) -> int:
+def most_rows(vectors: int, registers: int) -> int:
     """Rows of `vectors` accumulators that fit into the registers beside the held vectors and a broadcast."""
     return max(1, (registers - vectors - 1) // vectors)
 
