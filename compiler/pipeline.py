@@ -11,7 +11,10 @@ from .core.remarks import Remarks
 from .graph.graph import Graph
 from .passes.canonicalize import canonicalize
 from .passes.fuse import fuse
+from .passes.gates import split_gates
+from .passes.hoist import hoist
 from .passes.inline_calls import inline_calls
+from .passes.join_products import join_products
 from .passes.layout import propagate_layout
 from .passes.padding import separate_padding
 from .passes.pack import pack_weights
@@ -40,8 +43,11 @@ STAGES = (
           "bodies fold and pack the constants that they use"),
     Stage("canonicalize", lambda g, t, o, r: canonicalize(g), "canonical",
           "folds and simplifies first, so that later passes meet few forms"),
+    Stage("join-products", lambda g, t, o, r: join_products(g), "canonical", "before products of inputs leave their loops: together"),
+    Stage("hoist", lambda g, t, o, r: hoist(g, r), "canonical", "products that leave a loop take part in all that follows"),
     Stage("layout", lambda g, t, o, r: propagate_layout(g), "canonical",
           "moves transposes out of the way while ops are still single"),
+    Stage("split-gates", lambda g, t, o, r: split_gates(g), "canonical", "after layout, which moves products; before bias and inputs fold"),
     Stage("canonicalize-layout", lambda g, t, o, r: canonicalize(g), "canonical",
           "folds what layout left: transposed constants, unit dims"),
     Stage("split-transposed", lambda g, t, o, r: split_transposed(g), "canonical",
@@ -51,8 +57,7 @@ STAGES = (
     Stage("share-joins", lambda g, t, o, r: share_joins(g), "canonical",
           "while joins are single ops, before their parts are grouped"),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
-    Stage("pack", lambda g, t, o, r: pack_weights(g, t), "fused",
-          "constant operands of contractions take their kernel's layout"),
+    Stage("pack", pack_weights, "fused", "constant operands of contractions take their kernel's layout"),
     Stage("materialize", lambda g, t, o, r: materialize(g), "placed",
           "results and joins get memory of their own; late, since it copies"),
     Stage("order", lambda g, t, o, r: order_for_memory(g), "placed", "last: only now is it known what takes memory"),

@@ -12,7 +12,7 @@ from .loops import lower_pointwise
 from .reductions import lower_reduction
 from .single import lower_single
 
-KINDS = ("loops", "reduction", "contraction", "attention", "single")
+KINDS = ("loops", "reduction", "contraction", "gated", "attention", "single")
 
 
 def lower_group(kind: str, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
@@ -22,7 +22,7 @@ def lower_group(kind: str, body: Graph, params: list[Buffer], results: list[Buff
         return lower_pointwise(body, params, results, target, name)
     if kind == "reduction":
         return lower_reduction(body, params, results, target, name)
-    if kind == "contraction":
+    if kind in ("contraction", "gated"):
         from ..templates.contraction import lower_contraction
         return lower_contraction(body, params, results, target, name)
     if kind == "attention":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from string import ascii_letters
 
 import numpy as np
 
 from ..core.mapped import read_once
 from ..core.types import TensorType
+from .batching import fold_batch
 from .op import Op, Sample, require_operands, shape_error
 from .sample_arrays import draw
 
@@ -15,7 +17,7 @@ from .sample_arrays import draw
 PART_BYTES = 1 << 20  # of a weight that are packed at a time: what is read stays in the cache until it is written
 
 
-def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Uninitialized memory that begins at a multiple of 64 bytes: panels are read by whole vectors and cache lines."""
     count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     raw = np.empty(count + 64, np.uint8)
@@ -38,6 +40,7 @@ class Unpack(Op):
     sums: str
     column: str
     width: int
+    not_differentiable = "passes write it when derivatives have been taken"
 
     def _extents(self, letters: str) -> tuple[int, ...]:
         return tuple(self.split[self.letters.index(c)] for c in letters)
@@ -55,7 +58,7 @@ class Unpack(Op):
 
     def pack(self, array: np.ndarray) -> np.ndarray:
         """The packed form of `array`, which has `shape`."""
-        packed = _aligned_empty(self.packed_shape(), array.dtype)
+        packed = aligned_empty(self.packed_shape(), array.dtype)
         is_column = self.letters[0] == self.column
         unit = self.width if is_column else 1
         source, target = array.reshape(self.split), self._by_letters(packed)
@@ -95,6 +98,14 @@ class Unpack(Op):
 
     def flops(self, *types):
         return 0
+
+    def vmap(self, builder, operands, is_batched, size):
+        """One letter more, outermost."""
+        (packed,) = operands
+        letter = next(c for c in ascii_letters if c not in self.letters)
+        op = replace(self, shape=(size, *self.shape), split=(size, *self.split), letters=letter + self.letters,
+                     batch=letter + self.batch)
+        return builder.emit_all(op, fold_batch(builder, packed))
 
     @classmethod
     def samples(cls):

@@ -11,6 +11,7 @@ from ..graph.graph import Graph, Value
 from ..kernel.ir import Kernel
 from ..ops.control import graph_flops
 from ..ops.pack import Unpack
+from ..ops.winograd import UnpackWinograd
 from .program import Branch, Launch, Loop, Place, Step
 
 
@@ -65,7 +66,7 @@ def _read(group: Graph, operand: Value, size: Dim) -> Dim:
 def launch_ops(launch: Launch) -> list[str]:
     """The names of the ops that a launch computes, in order, without those that only say where elements lie."""
     nodes = launch.group.body.nodes if launch.group is not None else ()
-    return [n.op.name for n in nodes if n.operands and not (n.op.is_view or isinstance(n.op, Unpack))]
+    return [n.op.name for n in nodes if n.operands and not (n.op.is_view or isinstance(n.op, (Unpack, UnpackWinograd)))]
 
 
 def launch_places(launch: Launch) -> list[Location]:

@@ -93,7 +93,7 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
                         nest((*offsets, k))
                 nest(())
             for p, acc in enumerate(accumulators):
-                store_results(block, elements, body, node, results, outs, (*line, add(start, p), c), load(acc, ()))
+                store_results(block, elements, body, {node.results[0]: load(acc, ())}, results, outs, (*line, add(start, p), c))
             elements.leave()
 
     lines: Dim = shape[0]

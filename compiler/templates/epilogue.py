@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Mapping, Sequence
 
-from ..graph.graph import Graph
+from ..graph.graph import Graph, Value
 from ..kernel.builder import BlockBuilder, Expr
 from ..kernel.ir import Buffer
 from ..lower.elements import Elements, computed
@@ -12,13 +12,14 @@ from ..lower.loops import flat_index
 from .problem import spread
 
 
-def store_results(block: BlockBuilder, elements: Elements, body: Graph, main, results: Sequence[Buffer], own: Sequence[Buffer],
-                  index: Sequence[Expr], value: Expr) -> None:
-    """Store each result of `body` at `index`, where its node `main` makes `value`. `results` are the results' buffers, `own` the
-    kernel's own, flattened ones."""
-    made = block.let("sum", value)
-    elements.computed[main.results[0]] = lambda _: made
-    shape = main.results[0].shape
+def store_results(block: BlockBuilder, elements: Elements, body: Graph, made: Mapping[Value, Expr],
+                  results: Sequence[Buffer], own: Sequence[Buffer], index: Sequence[Expr]) -> None:
+    """Store each result of `body` at `index`, where the values in `made`, all of one shape, are these. `results` are the
+    results' buffers, `own` the kernel's own, flattened ones."""
+    for value, expr in made.items():
+        known = block.let("sum", expr)
+        elements.computed[value] = lambda _, known=known: known
+        shape = value.shape
     places = [spread(index, shape, result.shape) for result in body.results]
     values = computed(block, [elements.at(result, place) for result, place in zip(body.results, places)])
     for buffer, out, place, made_result in zip(results, own, places, values):

@@ -11,6 +11,8 @@ from ...compiler.core.errors import LaminaError
 from ...compiler.core.remarks import Remark
 from ...compiler.graph.graph import Node, Value
 from ...compiler.ops.constant import Constant
+from ...compiler.ops.pack import Unpack
+from ...compiler.ops.winograd import UnpackWinograd
 from ...compiler.plan.place import place_buffer
 from ...compiler.plan.program import Launch, walk_launches
 from ...compiler.plan.text import print_place
@@ -24,6 +26,7 @@ from .schedule import Schedule, read_schedule
 TEMPLATES = {"loops": "loops over the elements of its results", "reduction": "loops over rows, reductions and what follows them in one pass",
              "attention": "attention: a block of scores at a time, which stay in cache", "single": "loops that the op itself writes"}
 ALTERNATIVES = 4  # that are shown
+PRODUCTS = ("contraction", "gated")
 Key = tuple[str, str]  # a node's op and place: what later stages keep of it
 
 
@@ -98,24 +101,36 @@ class Explainer:
     def nodes(self, nodes: list[Node]) -> dict:
         """What became of nodes of the traced graph: the kernels that compute them, and the remarks on them."""
         keys = {_key(n) for n in nodes}
-        exact = [number for number, found in self.keys.items() if keys & found]
-        places = {place for _, place in keys if place}
-        by_place = [number for number, found in self.keys.items() if any(place in places for _, place in found)]
-        note = None
-        if not exact and by_place:
-            note = "no kernel has this operator as it was written: what it was rewritten to is computed by the kernels of its place"
-        elif not exact:
-            note = self._without_kernel(nodes, places)
-        return {"nodes": [_node_data(n) for n in nodes], "note": note, "kernels": [self.kernel(n, keys if exact else None) for n in exact or by_place]}
+        kernels, note = [number for number, found in self.keys.items() if keys & found], None
+        asked = keys if kernels else None
+        if not kernels and all(n.op.is_view or isinstance(n.op, Constant) for n in nodes):
+            note = f"no kernel: {', '.join(sorted({n.op.name for n in nodes}))} says where elements lie, or is in memory already"
+        elif not kernels:
+            kernels = self._at({place for _, place in keys if place})
+            note = "no kernel has this operator as it was written; these compute what its line or node was rewritten to"
+        if not kernels and asked is None and not all(n.op.is_view or isinstance(n.op, Constant) for n in nodes):
+            follower = self._follower(nodes)
+            kernels = self._at({str(follower.location)}) if follower is not None else []
+            note = f"no kernel has its place: it was folded, or merged into what follows it, {follower.op.name} ({follower.location})" \
+                if kernels else "no kernel: it was folded into constants or simplified away, or nothing uses it"
+        return {"nodes": [_node_data(n) for n in nodes], "note": note, "kernels": [self.kernel(n, asked) for n in kernels]}
 
-    def _without_kernel(self, nodes: list[Node], places: set[str]) -> str:
-        if all(isinstance(n.op, Constant) for n in nodes):
-            return "a constant: it lies in memory, nothing computes it"
-        last = list(self.levels.passes.values())[-1]
-        left = {n.op.name for n in last.nodes if str(n.location) in places}
-        if left:
-            return f"no kernel: {', '.join(sorted(left))} {'is' if len(left) == 1 else 'are'} only strides, or where other kernels write"
-        return "no kernel: it was folded into constants, simplified away, or nothing uses it"
+    def _at(self, places: set[str]) -> list[int]:
+        """The kernels that compute something of these places."""
+        return [number for number, found in self.keys.items() if any(place in places for _, place in found)]
+
+    def _follower(self, nodes: list[Node]) -> Node | None:
+        """The nearest node behind `nodes` whose place a kernel still has."""
+        known = {place for found in self.keys.values() for _, place in found if place}
+        users, queue, seen = self.levels.traced.users, list(nodes), set(nodes)
+        for node in queue:  # grows while it is walked: breadth first
+            if str(node.location) in known:
+                return node
+            for user in (u for r in node.results for u in users.get(r, ())):
+                if user not in seen:
+                    seen.add(user)
+                    queue.append(user)
+        return None
 
     # ---- one kernel ----------------------------------------------------------------------------------------------------
     def kernel(self, number: int, asked: set[Key] | None = None) -> dict:
@@ -133,18 +148,25 @@ class Explainer:
     def template(self, number: int) -> str:
         """Which way the kernel was built."""
         group = self.launches[number][0].group
-        if group is None or group.kind != "contraction":
-            return TEMPLATES.get(group.kind if group is not None else "loops", group.kind if group is not None else "loops")
+        kind = group.kind if group is not None else "loops"
+        if kind not in PRODUCTS:
+            return TEMPLATES.get(kind, kind)
+        winograd = next((n.op for n in group.body.nodes if isinstance(n.op, UnpackWinograd)), None)
+        if winograd is not None:
+            return f"a convolution by Winograd's algorithm, F({winograd.outputs} x {winograd.outputs}, 3 x 3)"
         schedule = read_schedule(self.program.kernels[number])
         if schedule.tile is None:
             return "a product: dot products along both operands' rows" if any(b.name == "dot" for b in schedule.registers) else \
                 "a convolution: lanes over the channels"
-        packed = "packed at run time" if schedule.workspaces else "packed ahead" if "unpack" in _op_names(group) else "read where they lie"
-        return f"a product: register tiles over the whole sum, its columns {packed}"
+        is_packed = any(isinstance(n.op, Unpack) for n in group.body.nodes)
+        packed = "packed ahead" if is_packed else "packed at run time" if schedule.workspaces else "read where they lie"
+        gates = ", the gates of a recurrent cell side by side" if kind == "gated" else ""
+        return f"a product: register tiles over the whole sum, its columns {packed}{gates}"
 
     def _tiles(self, launch: Launch, schedule: Schedule) -> list[dict]:
         """The tile that was taken and others, with estimated cycles; nothing where the kernel has none."""
-        if schedule.tile is None or launch.group is None or launch.group.kind != "contraction":
+        group = launch.group
+        if schedule.tile is None or group is None or group.kind != "contraction" or any(isinstance(n.op, UnpackWinograd) for n in group.body.nodes):
             return []
         kernel = self.program.kernels[launch.kernel]
         count = len(launch.group.body.params)
@@ -177,10 +199,6 @@ class Explainer:
 
 def _key(node: Node) -> Key:
     return node.op.name, str(node.location)
-
-
-def _op_names(group) -> set[str]:
-    return {n.op.name for n in group.body.nodes}
 
 
 def _node_data(node: Node) -> dict:
