@@ -121,7 +121,7 @@ class _Fusion:
             if outside:
                 group, reason = None, f"{_name(min(outside, key=self.position.__getitem__))} reads a gate and is not part of the cell"
         if reason:
-            self.remarks.add("fuse", f"{_name(seed)} with its gates", False, reason)
+            self.remarks.add("fuse", f"{_name(seed)} with its gates", False, reason, (seed,))
         return group
 
     def _grow(self, group: Group, seed: Node, gates: Sequence[Node] = ()) -> Group:
@@ -151,7 +151,7 @@ class _Fusion:
                 group.add(node)
                 push(node)
             elif reason:
-                self.remarks.add("fuse", f"{_name(seed)} with {_name(node)}", False, reason)
+                self.remarks.add("fuse", f"{_name(seed)} with {_name(node)}", False, reason, (seed, node))
         self._absorb_producers(group)
         self._drop_trailing_views(group)
         return group
@@ -403,7 +403,8 @@ class _Fusion:
         names = [n.op.name for n in sorted(unit.nodes, key=self.position.__getitem__) if not n.op.is_view or len(unit.nodes) == 1]
         label = "+".join(names[:6]) + (f"+{len(names) - 6}" if len(names) > 6 else "")
         if len(unit.nodes) > 1:
-            self.remarks.add("fuse", label, True, f"{len(unit.nodes)} operators in one {kind} kernel")
+            self.remarks.add("fuse", label, True, f"{len(unit.nodes)} operators in one {kind} kernel",
+                             tuple(unit.nodes))
         results = builder.emit_all(Fused(body, kind, label), *(env[o] for o in outer))
         for values, result in zip(needed, results):
             env.update(dict.fromkeys(values, result))

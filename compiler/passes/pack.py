@@ -57,7 +57,7 @@ def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remark
             winograd = None
         if reason:
             place = f" ({node.location})" if str(node.location) else ""
-            remarks.add("pack", f"{op.label}{place} by Winograd's algorithm", winograd is not None, reason)
+            remarks.add("pack", f"{op.label}{place} by Winograd's algorithm", winograd is not None, reason, op.body.nodes)
         if found is None:
             return None
         side, param, number = found
