@@ -62,6 +62,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
     from .frontends.array.trigonometry import (acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh,
                                                asin, asinh, atan, atan2, atanh, cos, cosh, deg2rad, degrees, hypot,
                                                rad2deg, radians, sin, sinh, tan, tanh)
+    from .frontends.bisect import bisect
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
     from .frontends.jit import explain_retraces, jit
@@ -76,7 +77,7 @@ __array_api_version__ = "2024.12"
 #: Where what is no array function lives: a module, or a name in one.
 _MODULES = {"linalg": ".frontends.array.linalg", "onnx": ".frontends.onnx", "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
-          "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
+          "bisect": ".frontends.bisect", "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",
           "__array_namespace_info__": ".frontends.array.data_types"}

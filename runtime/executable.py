@@ -57,7 +57,7 @@ class Executable:
         symbols = self._library.symbols
         self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32)(symbols[f"{entry}_run_arrays"])
         self._arena = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(symbols[f"{entry}_arena"])
-        self._constants = [_resident(c) for c in artifact.constants]
+        self._constants = [resident(c) for c in artifact.constants]
         self._frames: list[_Frame] = []
         self._lock = threading.Lock()
 
@@ -170,7 +170,7 @@ class _Frame:
         self.arena_bytes = size
 
 
-def _resident(array: np.ndarray) -> np.ndarray:
+def resident(array: np.ndarray) -> np.ndarray:
     """The array as kernels read it: dense, in native byte order; small ones aligned to a vector, large ones where they lie."""
     is_aligned = array.ctypes.data % (ALIGNMENT if array.nbytes < 1 << 16 else max(1, array.dtype.itemsize)) == 0
     if array.flags.c_contiguous and is_aligned and array.dtype.isnative:
