@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Sequence
 
 import numpy as np
 
+from ...compiler.check import Expected
 from ...compiler.core.dtypes import as_dtype
 
 _MANTISSA = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}  # bits of the fraction
@@ -32,6 +34,11 @@ def largest_ulps(expected: np.ndarray, got: np.ndarray) -> float:
     far = np.abs(wide - np.asarray(got).astype(np.float64))[np.isfinite(wide)].max(initial=0.0)
     top = finite.max(initial=0.0)
     return float(ulps(np.asarray(top), np.asarray(top + far), as_dtype(np.asarray(got).dtype).name))
+
+
+def agree(expected: Sequence[Expected], got: Sequence[np.ndarray]) -> bool:
+    """Whether no element is off by more than roundings can be."""
+    return not any(e.wrong(np.asarray(g)).any() for e, g in zip(expected, got))
 
 
 @dataclass(frozen=True)

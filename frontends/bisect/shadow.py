@@ -20,8 +20,8 @@ Watch = Callable[[Node, Sequence[np.ndarray]], None]
 
 
 def shadow(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, int] | None = None, watch: Watch | None = None) -> list[np.ndarray]:
-    """The results of `graph` for `arrays`, floats as float64."""
-    extents = {**(extents or {}), **bind_extents(graph, [np.shape(a) for a in arrays])}
+    """The results of `graph` for `arrays`, floats as float64; `extents` of its symbols are read from their shapes where not given."""
+    extents = bind_extents(graph, [np.shape(a) for a in arrays]) if extents is None else extents
     with np.errstate(all="ignore"):
         return _run(graph, [_wide(np.asarray(a)) for a in arrays], extents, watch)
 

@@ -6,9 +6,9 @@ from bisect import bisect_left, bisect_right
 
 from ...compiler.core.dims import nominal
 from ...compiler.core.remarks import Remarks
-from ...compiler.graph.graph import Node, walk
-from ...compiler.ops.control import graph_flops
-from ...compiler.plan.program import Launch, Program
+from ...compiler.graph.graph import Node
+from ...compiler.plan.program import Launch
+from ...compiler.plan.work import launch_places, launch_work
 from .levels import Levels
 from .marks import Marks
 
@@ -26,25 +26,10 @@ def step_data(levels: Levels, marks: Marks) -> dict:
 
 
 def _launch(levels: Levels, launch: Launch, node: Node | None, marks: Marks) -> dict:
-    place = str(launch.location or "")
-    inside = {str(n.location) for n in walk(node.op.body)} if node is not None else set()
-    own = [marks.kernel(launch.kernel), *(marks.origin(origin) for origin in sorted({place, *inside} - {""}))]
-    return {"kernel": launch.kernel, "label": launch.label, "kind": node.op.kind if node is not None else "loops", "origin": place,
-            "flops": nominal(graph_flops(node.op.body)) if node is not None else 0, "bytes": launch_bytes(levels.program, launch), "marks": own}
-
-
-def launch_bytes(program: Program, launch: Launch) -> int:
-    """The bytes that a launch reads and writes, each place once."""
-    found: dict[tuple, int] = {}
-    for place, buffer in zip(launch.places, program.kernels[launch.kernel].params):
-        if buffer.role == "workspace":
-            continue
-        size = place.dtype.itemsize
-        for extent, stride in zip(place.shape, place.strides):
-            size = size * extent if stride != 0 else size
-        times = 2 if buffer.role == "inout" else 1
-        found[id(place.storage), str(place.offset), buffer.role == "out"] = times * nominal(size)
-    return sum(found.values())
+    work = launch_work(launch, levels.program.kernels[launch.kernel])
+    own = [marks.kernel(launch.kernel), *(marks.origin(str(place)) for place in launch_places(launch))]
+    return {"kernel": launch.kernel, "label": launch.label, "kind": node.op.kind if node is not None else "loops",
+            "origin": str(launch.location or ""), "flops": nominal(work.flops), "bytes": nominal(work.bytes), "marks": own}
 
 
 def memory_data(levels: Levels, marks: Marks) -> dict:
