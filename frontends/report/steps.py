@@ -9,6 +9,7 @@ from ...compiler.core.remarks import Remarks
 from ...compiler.graph.graph import Node
 from ...compiler.plan.program import Launch
 from ...compiler.plan.work import launch_places, launch_work
+from ...runtime.profile import Profile
 from .levels import Levels
 from .marks import Marks
 
@@ -55,3 +56,13 @@ def memory_data(levels: Levels, marks: Marks) -> dict:
 def remark_data(remarks: Remarks, marks: Marks) -> list[list]:
     """[[stage, subject, applied, reason, marks]]."""
     return [[r.stage, r.subject, r.applied, r.reason, marks.mentioned(f"{r.subject} {r.reason}")] for r in remarks]
+
+
+def profile_data(profile: Profile) -> dict:
+    """{"launches": [{"seconds", "share", "bound", "flops", "bytes", "count"}] in program order, "roofline": {"flops", "bandwidth":
+    [[bytes of the working set, bytes a second]]} or None, "call", "threads", "runs"}; times in seconds of one run."""
+    rows = [{"seconds": row.seconds, "share": row.share, "bound": row.bound, "flops": row.flops, "bytes": row.bytes, "count": row.count}
+            for row in profile.rows]
+    roofline = profile.roofline
+    return {"launches": rows, "call": profile.call_seconds, "threads": profile.threads, "runs": profile.runs,
+            "roofline": None if roofline is None else {"flops": roofline.flops["float32"], "bandwidth": [list(b) for b in roofline.bandwidth]}}
