@@ -63,6 +63,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
     from .frontends.array.trigonometry import (acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh,
                                                asin, asinh, atan, atan2, atanh, cos, cosh, deg2rad, degrees, hypot,
                                                rad2deg, radians, sin, sinh, tan, tanh)
+    from .frontends.bisect import bisect
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
     from .frontends.custom_derivatives import checkpoint, custom_jvp, custom_vjp
@@ -84,7 +85,8 @@ _MODULES = {"data": ".frontends.data", "linalg": ".frontends.array.linalg", "nn"
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
           **dict.fromkeys(("checkpoint", "custom_jvp", "custom_vjp"), ".frontends.custom_derivatives"),
           **dict.fromkeys(("grad", "jvp", "linearize", "value_and_grad", "vjp"), ".frontends.derivatives"),
-          "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
+          "bisect": ".frontends.bisect", "build": ".frontends.build", "compile": ".frontends.compile",
+          "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",
           "__array_namespace_info__": ".frontends.array.data_types"}
