@@ -19,6 +19,7 @@ from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.rearrange import Concat, Pad, Reshape, Transpose
 from ..targets.target import Target
+from .pitch import with_pitch
 from .program import Branch, Launch, Loop, Place, Port, Program, Step, Storage
 from .views import unview, view
 
@@ -52,6 +53,10 @@ class _Planner:
 
     def arena(self, type: TensorType, label: str, location=None) -> Place:
         return self.dense(type, Storage("arena", 0, type.nbytes, label, location=location))
+
+    def arena_of(self, graph: Graph, value: Value) -> Place:
+        """A storage for the result `value` of a group or join in `graph`, its rows spread where that keeps them in cache."""
+        return with_pitch(graph, value, self.arena(value.type, _label(value.node), value.node.location))
 
     def touch(self, place: Place) -> None:
         """The storage is in use at this step; inside a loop, what was made before it lives to the loop's end."""
@@ -103,19 +108,19 @@ class _Planner:
             self._assign(value, place, assigned)
         for node in reversed(graph.nodes):
             if isinstance(node.op, (Concat, Pad)):
-                self._assemble(node, assigned)
+                self._assemble(graph, node, assigned)
         steps: list[Step] = []
         for node in graph.nodes:
             self.clock += 1
             self._node(graph, node, assigned, steps)
         return steps
 
-    def _assemble(self, node: Node, assigned: dict[Value, Place]) -> None:
+    def _assemble(self, graph: Graph, node: Node, assigned: dict[Value, Place]) -> None:
         """Give the operands of a concatenation or padding their places inside its result."""
         result = node.results[0]
         place = assigned.get(result)
         if place is None:
-            place = assigned[result] = self.arena(result.type, _label(node), node.location)
+            place = assigned[result] = self.arena_of(graph, result)
         if isinstance(node.op, Pad):
             (operand,) = node.operands
             offset = place.offset
@@ -167,13 +172,15 @@ class _Planner:
         for i, value in enumerate(node.results):
             place = assigned.get(value)
             if place is None:
-                place = self._in_place(graph, node, i, operands) or self.arena(value.type, _label(node), node.location)
+                fresh = self.arena_of(graph, value)
+                place = self._in_place(graph, node, i, operands, fresh) or fresh
             self.places[value] = place
             results.append(place)
         self._emit_launch(node.op, node.op.body, operands, results, steps, node.location, _label(node))
 
-    def _in_place(self, graph: Graph, node: Node, result: int, operands: list[Place]) -> Place | None:
-        """The operand whose storage this result may take over: it is read for the last time here, element by element."""
+    def _in_place(self, graph: Graph, node: Node, result: int, operands: list[Place], fresh: Place) -> Place | None:
+        """The operand whose storage this result may take over in place of a `fresh` one: it is read for the last time
+        here, element by element."""
         if self.scopes:
             return None
         value = node.results[result]
@@ -181,7 +188,7 @@ class _Planner:
             operand, place = node.operands[j], operands[j]
             if place.storage.kind != "arena" or place.dtype.itemsize != value.dtype.itemsize or operand.shape != value.shape:
                 continue
-            if place.storage.size != value.type.nbytes or place.strides != row_major(value.shape) or place.offset != 0:
+            if place.storage.size != fresh.storage.size or place.strides != fresh.strides or place.offset != 0:
                 continue
             if any(self._used_after(graph, node, other) for other, p in self.places.items() if p.storage is place.storage):
                 continue
