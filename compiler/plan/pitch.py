@@ -1,7 +1,8 @@
-"""Which rows must not lie a page apart?  Those that a product's tile reads side by side: they would share one set of the cache.
+"""Which rows must not lie a page apart?  Those that a product's tile reads side by side: they share a set of the cache.
 
-A first-level cache of 64 sets keeps lines whose addresses differ by a multiple of 4,096 bytes in the same set, which holds
-8 or 12 of them. A tile of 14 rows of such a length then misses it at every step. A line of padding for each row spreads them.
+A first-level cache of 64 sets keeps lines whose addresses differ by a multiple of 4,096 bytes in the same set, which
+holds 8 or 12 of them. A tile of 14 rows of such a length then misses it at every step. A line of padding for each row
+spreads them.
 """
 
 from __future__ import annotations

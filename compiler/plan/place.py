@@ -55,7 +55,7 @@ class _Planner:
         return self.dense(type, Storage("arena", 0, type.nbytes, label, location=location))
 
     def arena_of(self, graph: Graph, value: Value) -> Place:
-        """A storage for the result `value` of a group or join in `graph`, its rows spread where that keeps them in cache."""
+        """A storage for the result `value` of a group or join in `graph`, its rows spread where a product wants it."""
         return with_pitch(graph, value, self.arena(value.type, _label(value.node), value.node.location))
 
     def touch(self, place: Place) -> None:

@@ -23,6 +23,7 @@ from .winograd import is_winograd, lower_winograd
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
 FEW_TILES = 2  # tiles of rows up to which a panel is hardly used again: it streams past, and is asked for ahead of its use
 AHEAD_BYTES = 4096
+LEAST_AHEAD = 64  # steps of a sum that hide asking for the next tile's rows
 LINE_BYTES = 64
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
@@ -284,13 +285,28 @@ class _Contraction:
         def right_factor(k: Expr, lane: Expr) -> Expr:
             return load(b, (add(add(b_base, mul(k, width) if packed else k), lane),))
         sums = [(s.extent, s.a, None if packed else s.b) for s in p.sums]
-        def ahead(k: Expr) -> None:
+
+        def panel_ahead(k: Expr) -> None:
             for line in range(0, width * self.dtype.itemsize, LINE_BYTES):
                 block.prefetch(b, (add(add(b_base, mul(k, width)), (AHEAD_BYTES + line) // self.dtype.itemsize),))
+
+        def rows_ahead(k: Expr) -> None:
+            span = size * self.rows.inner[0].a
+            block.prefetch(a, (add(add(row_offset[0][0], span), mul(k, -(-span // p.sum_count))),))
         streams = packed and isinstance(self.rows.tiles, int) and self.rows.tiles * nominal(self.rows.line_count) <= FEW_TILES
+        ahead = panel_ahead if streams else rows_ahead if self._rows_stream() and left is None else None
         acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor, right_factor,
-                              ahead if streams else None)
+                              ahead)
         self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
+
+    def _rows_stream(self) -> bool:
+        """Whether A comes from beyond the cache, tile by tile: one long sum over elements that lie side by side, in rows
+        that follow each other. Then the next tile is asked for while this one is computed."""
+        p, a, inner = self.problem, self.own[self.problem.a], self.rows.inner
+        if len(p.sums) != 1 or p.sums[0].a != 1 or len(inner) != 1 or not isinstance(inner[0].a, int):
+            return False
+        is_large = nominal(product(a.shape)) * a.dtype.itemsize > self.target.l2_bytes
+        return is_large and isinstance(p.sum_count, int) and LEAST_AHEAD <= p.sum_count <= inner[0].a < 2 * p.sum_count
 
     def _b_base(self, batch: list[Expr], panel: Expr) -> Expr:
         p, width = self.problem, self.tile.width

@@ -36,7 +36,8 @@ def feed_forward(x, *, wide):
 @pytest.mark.parametrize("rows, wide, pitch", [(20, 1024, 1040), (20, 3072, 3088), (20, 1000, 1000), (20, 512, 512),
                                                (8, 1024, 1024), ("n", 2048, 2064)])
 def test_rows_a_page_apart_are_spread(rows, wide, pitch):
-    graph = lm.trace(lambda x: feed_forward(x, wide=wide), floats(rows, 24), dims={"n": (1, 64)} if rows == "n" else None)
+    dims = {"n": (1, 64)} if rows == "n" else None
+    graph = lm.trace(lambda x: feed_forward(x, wide=wide), floats(rows, 24), dims=dims)
     program = program_of(graph)
     rows = graph.params[0].shape[0]
     assert strides_of(program, (rows, wide)) == {(pitch, 1)}
