@@ -38,3 +38,15 @@ def test_what_is_asked_for_changes_no_number():
     (y,) = Executable(compile_graph(graph, options=Options(), cache=OBJECTS))(x)
     expected = x.astype("float64") @ draw(72, 40).astype("float64")
     np.testing.assert_allclose(y, expected, atol=2e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("images, strides, lines", [(1, 1, 0), (64, 1, 8), (64, 2, 32)])
+def test_depthwise_convolutions_ask_for_the_next_pixels(images, strides, lines):
+    windows = draw(32, 1, 3, 3)
+    graph = lm.trace(lambda x: lm.conv(x, windows, groups=32, strides=strides), floats(images, 32, 34, 34))
+    kernel = next(k for k in program_of(graph, target="x86-64-v4").kernels if "conv" in k.name)
+    assert str(kernel).count("prefetch") == lines
+    x = draw(images, 32, 34, 34)
+    executable = Executable(compile_graph(graph, cache=OBJECTS))
+    np.testing.assert_allclose(executable(x)[0], graph.evaluate(x)[0], atol=1e-5)
+    np.testing.assert_array_equal(executable(x, threads=1)[0], executable(x, threads=2)[0])
