@@ -17,7 +17,7 @@ from .compiler.core.options import Options
 
 if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr__ finds the same names below
     from .compiler.graph.graph import Graph
-    from .frontends import tree
+    from .frontends import nn, optim, random, tree
     from .frontends.array import linalg
     from .frontends.array.control import cond, fori_loop, scan, switch, while_loop
     from .frontends.array.convolution import avg_pool, conv, conv_transpose, global_avg_pool, global_max_pool, max_pool
@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
                                               not_equal, positive, pow, power, reciprocal, remainder, right_shift,
                                               rint, round, rsqrt, sign, signbit, sqrt, square, subtract, true_divide,
                                               trunc, where)
+    from .frontends.array.identity import stop_gradient
     from .frontends.array.indexing import (at, dynamic_slice, dynamic_update_slice, gather_nd, getitem, put_along_axis,
                                            scatter_nd)
     from .frontends.array.interpolation import resize
@@ -64,6 +65,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
                                                rad2deg, radians, sin, sinh, tan, tanh)
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
+    from .frontends.derivatives import grad, jvp, linearize, value_and_grad, vjp
     from .frontends.jit import explain_retraces, jit
     from .frontends.trace import TensorSpec, trace
     from .runtime.executable import Executable
@@ -74,8 +76,10 @@ __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
 #: Where what is no array function lives: a module, or a name in one.
-_MODULES = {"linalg": ".frontends.array.linalg", "onnx": ".frontends.onnx", "tree": ".frontends.tree"}
+_MODULES = {"linalg": ".frontends.array.linalg", "nn": ".frontends.nn", "onnx": ".frontends.onnx", 
+            "optim": ".frontends.optim", "random": ".frontends.random", "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
+          **dict.fromkeys(("grad", "jvp", "linearize", "value_and_grad", "vjp"), ".frontends.derivatives"),
           "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Iterable, Iterator
+from typing import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -129,3 +129,14 @@ def subgraphs(op) -> Iterable[Graph]:
             yield value
         elif isinstance(value, tuple):
             yield from (g for g in value if isinstance(g, Graph))
+
+
+def map_subgraphs(op, function: Callable[[Graph], Graph]):
+    """`op` with `function` applied to the graphs that it holds; `op` itself where there are none."""
+    changes = {}
+    for name, value in vars(op).items():
+        if isinstance(value, Graph):
+            changes[name] = function(value)
+        elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
+            changes[name] = tuple(map(function, value))
+    return replace(op, **changes) if changes else op

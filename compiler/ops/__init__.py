@@ -10,6 +10,7 @@ from .elementwise import (
     Neg, Not, Or, Pow, Rem, Round, Rsqrt, Select, Shl, Shr, Sigmoid, Sign, Sin, Sinh, Sqrt, Sub, Tan, Tanh, Trunc,
     Unary, Xor)
 from .gather import DynamicSlice, DynamicUpdateSlice, GatherNd, Take, TakeAlong
+from .identity import StopGradient
 from .op import REGISTRY, Op, Sample
 from .pack import Unpack
 from .pool import Pool
@@ -27,5 +28,5 @@ __all__ = [
     "Floor", "FloorDiv", "Fused", "GatherNd", "Iota", "IsInf", "IsNan", "Log", "Log1p", "Log2", "Max", "Min", "Mod",
     "Mul", "Neg", "Not", "Op", "Or", "Pad", "Pool", "Pow", "REGISTRY", "RandomBits", "Reduce", "Rem", "Reshape",
     "Round", "Rsqrt", "Sample", "Scan", "ScatterAlong", "ScatterNd", "Select", "Shl", "Shr", "Sigmoid", "Sign", "Sin",
-    "Sinh", "Slice", "Sort", "Sqrt", "Sub", "Take", "TakeAlong", "Tan", "Tanh", "Transpose", "Trunc", "Unary", "Unpack",
-    "UnpackWinograd", "While", "Xor"]
+    "Sinh", "Slice", "Sort", "Sqrt", "StopGradient", "Sub", "Take", "TakeAlong", "Tan", "Tanh", "Transpose", "Trunc",
+    "Unary", "Unpack", "UnpackWinograd", "While", "Xor"]

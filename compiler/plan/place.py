@@ -19,8 +19,9 @@ from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.rearrange import Concat, Pad, Reshape, Transpose
 from ..targets.target import Target
-from .pitch import with_pitch
+from .donate import share_donated
 from .program import Branch, Launch, Loop, Place, Port, Program, Step, Storage
+from .rows import row_strides
 from .views import unview, view
 
 
@@ -32,9 +33,8 @@ def place_graph(graph: Graph, target: Target, donated: tuple[int, ...] = (), kee
 
 class _Planner:
     def __init__(self, graph: Graph, target: Target, donated: tuple[int, ...]):
-        self.graph = graph
+        self.graph, self.shared = share_donated(graph, donated)
         self.target = target
-        self.donated = donated
         self.places: dict[Value, Place] = {}
         self.kernels: list[Kernel] = []
         self.kernel_of: dict[str, int] = {}
@@ -53,10 +53,6 @@ class _Planner:
 
     def arena(self, type: TensorType, label: str, location=None) -> Place:
         return self.dense(type, Storage("arena", 0, type.nbytes, label, location=location))
-
-    def arena_of(self, graph: Graph, value: Value) -> Place:
-        """A storage for the result `value` of a group or join in `graph`, its rows spread where a product wants it."""
-        return with_pitch(graph, value, self.arena(value.type, _label(value.node), value.node.location))
 
     def touch(self, place: Place) -> None:
         """The storage is in use at this step; inside a loop, what was made before it lives to the loop's end."""
@@ -98,8 +94,8 @@ class _Planner:
         steps = self.block(graph, wanted)
         return Program(graph.name, tuple(self.kernels), tuple(self.constants), tuple(steps), None,
                        tuple(Port(n, p.type) for n, p in zip(graph.input_names, graph.params)),
-                       tuple(Port(n, r.type) for n, r in zip(graph.output_names, graph.results)),
-                       graph.symbols, self.donated, tuple(self.labels))
+                       tuple(Port(n, r.type, self.shared.get(j)) for j, (n, r) in enumerate(zip(graph.output_names, graph.results))),
+                       graph.symbols, tuple(self.labels))
 
     def block(self, graph: Graph, wanted: dict[Value, Place]) -> list[Step]:
         """The steps of `graph`; values in `wanted` are to lie there."""
@@ -108,19 +104,19 @@ class _Planner:
             self._assign(value, place, assigned)
         for node in reversed(graph.nodes):
             if isinstance(node.op, (Concat, Pad)):
-                self._assemble(graph, node, assigned)
+                self._assemble(node, assigned)
         steps: list[Step] = []
         for node in graph.nodes:
             self.clock += 1
             self._node(graph, node, assigned, steps)
         return steps
 
-    def _assemble(self, graph: Graph, node: Node, assigned: dict[Value, Place]) -> None:
+    def _assemble(self, node: Node, assigned: dict[Value, Place]) -> None:
         """Give the operands of a concatenation or padding their places inside its result."""
         result = node.results[0]
         place = assigned.get(result)
         if place is None:
-            place = assigned[result] = self.arena_of(graph, result)
+            place = assigned[result] = self.arena(result.type, _label(node), node.location)
         if isinstance(node.op, Pad):
             (operand,) = node.operands
             offset = place.offset
@@ -172,15 +168,20 @@ class _Planner:
         for i, value in enumerate(node.results):
             place = assigned.get(value)
             if place is None:
-                fresh = self.arena_of(graph, value)
-                place = self._in_place(graph, node, i, operands, fresh) or fresh
+                strides = row_strides(graph, value, self.target)
+                place = self._in_place(graph, node, i, operands, strides) or self._rows(value, strides, node)
             self.places[value] = place
             results.append(place)
         self._emit_launch(node.op, node.op.body, operands, results, steps, node.location, _label(node))
 
-    def _in_place(self, graph: Graph, node: Node, result: int, operands: list[Place], fresh: Place) -> Place | None:
-        """The operand whose storage this result may take over in place of a `fresh` one: it is read for the last time
-        here, element by element."""
+    def _rows(self, value: Value, strides: tuple[Dim, ...], node: Node) -> Place:
+        """Memory of its own for a value whose axes lie `strides` apart."""
+        place = self.arena(value.type, _label(node), node.location)
+        place.storage.size = _bytes(value, strides)
+        return replace(place, strides=strides)
+
+    def _in_place(self, graph: Graph, node: Node, result: int, operands: list[Place], strides: tuple[Dim, ...]) -> Place | None:
+        """The operand whose storage this result may take over: it is read for the last time here, element by element."""
         if self.scopes:
             return None
         value = node.results[result]
@@ -188,7 +189,7 @@ class _Planner:
             operand, place = node.operands[j], operands[j]
             if place.storage.kind != "arena" or place.dtype.itemsize != value.dtype.itemsize or operand.shape != value.shape:
                 continue
-            if place.storage.size != fresh.storage.size or place.strides != fresh.strides or place.offset != 0:
+            if place.storage.size != _bytes(value, strides) or place.strides != strides or place.offset != 0:
                 continue
             if any(self._used_after(graph, node, other) for other, p in self.places.items() if p.storage is place.storage):
                 continue
@@ -220,7 +221,7 @@ class _Planner:
             place = self.arena(TensorType(buffer.shape, buffer.dtype), f"{label} workspace", location)
             self.touch(place)
             spaces.append(place)
-        steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock))
+        steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock, body))
 
     def _kernel(self, op, body: Graph, operands, results) -> tuple[int, tuple[Buffer, ...]]:
         """The number of the kernel for this group at these strides, made once for equal ones."""
@@ -384,6 +385,11 @@ class _Planner:
             branches.append(tuple(self.block(branch, dict(zip(branch.results, places)))))
             self.close_scope()
         steps.append(Branch(index, tuple(branches)))
+
+
+def _bytes(value: Value, strides: tuple[Dim, ...]) -> Dim:
+    """The bytes of a value's memory whose axes lie `strides` apart, outermost first."""
+    return value.shape[0] * strides[0] * value.dtype.itemsize if value.shape else value.dtype.itemsize
 
 
 def _buffer(name: str, place: Place, role: str) -> Buffer:

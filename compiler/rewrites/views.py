@@ -10,10 +10,11 @@ from ..core.dims import Dim
 from ..core.errors import ShapeError
 from ..graph.builder import Builder
 from ..graph.graph import Value
+from ..ops.constants import broadcast, filled, splat
 from ..ops.constant import Iota
+from ..ops.identity import StopGradient
 from ..ops.op import Op
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose
-from .constants import broadcast, filled, splat
 from .rule import rule
 
 
@@ -44,6 +45,12 @@ def is_unit_reshape(x: Value) -> bool:
 def source(x: Value) -> Value:
     """The first operand of the op that makes x."""
     return x.node.operands[0]
+
+
+@rule(StopGradient)
+def stop_nothing(b: Builder, op, x):
+    """stop_gradient(x) -> x: derivatives were taken before."""
+    return x
 
 
 # ---- reshape ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from ..targets.target import Target
 from .problem import Axis, Problem
 
 LEAST_LINE = 10  # rows of a tile that lies within one line of the result; shorter lines are flattened
+IN_FLIGHT = 8  # accumulators that hide an addition's latency: four cycles, two units
 UNIT_FLOPS = 1 << 18  # work that makes a unit worth handing to another thread
 REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones use the stack
 UNITS = 16  # units of work that a product is cut into, where it is large enough: enough to balance threads
@@ -44,6 +45,21 @@ def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target) -> Tile:
     fitting = (v for v in range(registers // 4, target.tile_vectors, -1) if most_rows(v, registers) >= rows)
     vectors = max(1, min(next(fitting, target.tile_vectors), widest))
     return Tile(max(1, min(most_rows(vectors, registers), rows)), vectors, lanes)
+
+
+def choose_gate_tile(rows: Dim, units: Dim, gates: int, dtype: DType, target: Target) -> Tile | None:
+    """The tile of a product whose columns are `gates` parts of `units` each: its `vectors` are those of one gate, and a tile holds
+    the same units of all gates. None where the registers are too few for that."""
+    lanes, registers = target.lanes(dtype), target.vector_registers
+    most = (registers - gates - 1) // gates
+    if most < 1:
+        return None
+    if not isinstance(rows, int):
+        return Tile(min(most, target.tile_rows), 1, lanes)
+    tiles = -(-rows // most)
+    size = -(-rows // max(1, tiles))
+    vectors = min(-(-IN_FLIGHT // (gates * max(1, size))), -(-nominal(units) // lanes))
+    return Tile(max(1, min(size, most_rows(gates * vectors, registers))), vectors, lanes)
 
 
 def most_rows(vectors: int, registers: int) -> int:

@@ -16,11 +16,12 @@ from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, compare,
                               mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel
 from ..lower.elements import Elements
-from ..lower.loops import flat_index, flatten, group_symbols, reader
+from ..lower.loops import flatten, group_symbols, reader
 from ..ops.winograd import POINTS, TAPS, UnpackWinograd, from_squares
 from ..targets.target import Target
+from .epilogue import store_results
 from .microkernel import accumulate_tile
-from .problem import find_main, spread
+from .problem import find_main
 from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, epilogue_cost
 from .winograd_tiling import Tiling, tile_winograd
 
@@ -256,7 +257,4 @@ class _Winograd:
 
     def _store(self, index: tuple[Expr, ...], value: Expr) -> None:
         """What the group makes of the convolution's element at `index`."""
-        self.elements.computed[self.node.results[0]] = lambda _: value
-        for result, buffer, own in zip(self.body.results, self.results, self.out):
-            here = spread(index, self.node.results[0].shape, result.shape)
-            self.block.store(own, (flat_index(buffer, here),), self.elements.at(result, here))
+        store_results(self.block, self.elements, self.body, {self.node.results[0]: value}, self.results, self.out, index)

@@ -170,13 +170,26 @@ def compile_model(arguments, console):
         return compile_cached(source, dims=dims, options=model_options(arguments), cache=None if arguments.no_cache else "default", progress=tell)
 
 
+def load_manifest(arguments, console) -> dict:
+    """The manifest of MODEL: of its compilation, or of the artifact that it is. It need not run on this machine."""
+    if not arguments.model.endswith(".lam"):
+        return compile_model(arguments, console).manifest
+    from ...runtime.package import load_artifact
+    _no_compile_options(arguments)
+    return load_artifact(arguments.model, verify=False, runnable=False).manifest
+
+
+def _no_compile_options(arguments) -> None:
+    if arguments.dim or arguments.spec or model_options(arguments) != Options():
+        raise LaminaError(f"{arguments.model} is compiled already", hint="options of the compilation belong to `lamina build`")
+
+
 def load_executable(arguments, console):
     """MODEL ready to run: compiled now, or the artifact that it is."""
     from ...runtime.executable import Executable
     if arguments.model.endswith(".lam"):
         from ...runtime.package import load_artifact
-        if arguments.dim or arguments.spec or model_options(arguments) != Options():
-            raise LaminaError(f"{arguments.model} is compiled already", hint="options of the compilation belong to `lamina build`")
+        _no_compile_options(arguments)
         return Executable(load_artifact(arguments.model))
     artifact = compile_model(arguments, console)
     if arguments.target != "host":

@@ -344,8 +344,9 @@ def threefry2x32(counter: tuple[int, int], key: tuple[int, int]) -> tuple[int, i
 
 
 def _random_bits(op, key):
-    bits = [threefry2x32((n >> 32, n & WORD), (int(key[0]), int(key[1])))[0] for n in range(math.prod(op.shape))]
-    return np.array(bits, np.uint32).reshape(op.shape)
+    bits = [threefry2x32((n >> 32, n & WORD), (int(low), int(high)))[0] for low, high in key.reshape(-1, 2)
+            for n in range(math.prod(op.shape))]
+    return np.array(bits, np.uint32).reshape(*key.shape[:-1], *op.shape)
 
 
 def _unpack(op, packed):
@@ -416,5 +417,5 @@ ORACLES = {**{cls: _torch(name) for cls, name in (UNARY | BINARY).items()},
            ops.Conv: _conv,
            ops.Pool: _pool, ops.Sort: _sort, ops.RandomBits: _random_bits, ops.Constant: lambda op: op.array.copy(),
            ops.Call: lambda op, *a: _named(op.body, *a), ops.Fused: lambda op, *a: _named(op.body, *a), ops.Cond: _cond,
-           ops.While: _while, ops.Scan: _scan, ops.Unpack: _unpack,
-           ops.UnpackWinograd: _unpack_winograd}
+           ops.While: _while, ops.Scan: _scan, ops.Unpack: _unpack, ops.UnpackWinograd: _unpack_winograd,
+           ops.StopGradient: lambda op, x: x.copy()}

@@ -85,7 +85,7 @@ def convolve(x: np.ndarray, windows: np.ndarray, padding) -> np.ndarray:
 
 
 def error_bound(x: np.ndarray, windows: np.ndarray, padding, outputs: int) -> np.ndarray:
-    """What rounding may change at most, for each output (docs/decisions/0008-winograd.md): unit roundoff, times the
+    """What rounding may change at most, for each output (docs/decisions/0009-winograd.md): unit roundoff, times the
     roundings on a path, times the algorithm on absolute values."""
     results, inputs, filters = (np.abs(m) for m in transforms(outputs))
     n = outputs + 2
