@@ -24,6 +24,7 @@ from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, Tile, choose_gate_tile, 
 from .winograd import is_winograd, lower_winograd
 
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
+LEAST_AHEAD = 64  # steps of a sum that hide asking for the next tile's rows
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
@@ -293,8 +294,23 @@ class _Contraction:
         def right_factor(k: Expr, lane: Expr) -> Expr:
             return load(b, (add(add(b_base, mul(k, width) if packed else k), lane),))
         sums = [(s.extent, s.a, None if packed else s.b) for s in p.sums]
-        acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor, right_factor)
+
+        def next_rows(k: Expr) -> None:
+            span = size * self.rows.inner[0].a
+            block.prefetch(a, (add(add(row_offset[0][0], span), mul(k, -(-span // p.sum_count))),))
+        ahead = next_rows if packed and left is None and self._rows_stream() else None
+        acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor, right_factor,
+                              ahead)
         self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
+
+    def _rows_stream(self) -> bool:
+        """Whether A comes from beyond the cache, tile by tile: one long sum over elements that lie side by side, in rows
+        that follow each other. Then the next tile is asked for while this one is computed."""
+        p, inner = self.problem, self.rows.inner
+        if len(p.sums) != 1 or p.sums[0].a != 1 or len(inner) != 1 or not isinstance(inner[0].a, int):
+            return False
+        is_large = nominal(product(self.left.shape)) * self.left.dtype.itemsize > self.target.l2_bytes
+        return is_large and isinstance(p.sum_count, int) and LEAST_AHEAD <= p.sum_count <= inner[0].a < 2 * p.sum_count
 
     def _b_base(self, batch: list[Expr], panel: Expr) -> Expr:
         p, width = self.problem, self.tile.width
