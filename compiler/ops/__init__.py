@@ -4,6 +4,7 @@ from .constant import Constant, Iota
 from .contract import Contract
 from .control import Call, Cond, Fused, Scan, While
 from .conv import Conv
+from .dequantize import Dequantize
 from .elementwise import (
     Abs, Acos, Acosh, Add, And, Asin, Asinh, Atan, Atan2, Atanh, Binary, Cast, Ceil, Compare, Cos, Cosh, Div,
     Elementwise, Erf, Erfc, Exp, Exp2, Expm1, Floor, FloorDiv, IsInf, IsNan, Log, Log1p, Log2, Max, Min, Mod, Mul,
@@ -22,7 +23,7 @@ from .sort import Sort
 __all__ = [
     "Abs", "Acos", "Acosh", "Add", "And", "ArgReduce", "Asin", "Asinh", "Atan", "Atan2", "Atanh", "Binary",
     "Broadcast", "Call", "Cast", "Ceil", "Compare", "Concat", "Cond", "Constant", "Contract", "Conv", "Cos", "Cosh",
-    "Cumulative", "Div", "DynamicSlice", "DynamicUpdateSlice", "Elementwise", "Erf", "Erfc", "Exp", "Exp2", "Expm1",
+    "Cumulative", "Dequantize", "Div", "DynamicSlice", "DynamicUpdateSlice", "Elementwise", "Erf", "Erfc", "Exp", "Exp2", "Expm1",
     "Floor", "FloorDiv", "Fused", "GatherNd", "Iota", "IsInf", "IsNan", "Log", "Log1p", "Log2", "Max", "Min", "Mod",
     "Mul", "Neg", "Not", "Op", "Or", "Pad", "Pool", "Pow", "REGISTRY", "RandomBits", "Reduce", "Rem", "Reshape",
     "Round", "Rsqrt", "Sample", "Scan", "ScatterAlong", "ScatterNd", "Select", "Shl", "Shr", "Sigmoid", "Sign", "Sin",

@@ -13,11 +13,12 @@ from ..graph.graph import Graph, Node, Value, map_subgraphs
 from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.conv import Conv
+from ..ops.dequantize import Dequantize
 from ..ops.pack import Unpack
 from ..targets.target import Target
 from ..templates.depthwise import is_depthwise
 from ..templates.gates import find_gates
-from ..templates.problem import find_main
+from ..templates.problem import code_sets, find_main, stored
 from ..templates.tile import choose_gate_tile, choose_tile
 
 
@@ -38,32 +39,38 @@ def pack_weights(graph: Graph, target: Target) -> Graph:
         if is_depthwise(main):
             return None
         found = _weight(main, op.body, operands)
-        if found is None:
+        layout = found and weight_layout(main, found[0], len(find_gates(op.body, main)), target)
+        if not layout:
             return None
-        side, param, number = found
-        unpack = weight_layout(main, side, len(find_gates(op.body, main)), target)
-        if unpack is None:
-            return None
-        constant = operands[number].op
-        key = (id(constant.array), unpack)
-        if key not in packed:
-            packed[key] = unpack.pack(constant.array)
-        body = _with_unpack(op.body, param, unpack, packed[key])
-        operands = list(operands)
-        operands[number] = builder.constant(packed[key], constant.label)
-        return builder.emit_all(replace(op, body=body), *operands)
+        operands, unpacks = list(operands), {}
+        for number in found[1]:
+            constant = operands[number].op
+            unpack = layout_of(layout, constant.array.shape)
+            key = (id(constant.array), unpack)
+            if key not in packed:
+                packed[key] = unpack.pack(constant.array)
+            unpacks[op.body.params[number]] = unpack, packed[key]
+            operands[number] = builder.constant(packed[key], constant.label)
+        return builder.emit_all(replace(op, body=_with_unpacks(op.body, unpacks)), *operands)
     return rebuild(graph, transform=transform, fold=False)
 
 
-def _weight(main: Node, body: Graph, operands) -> tuple[int, Value, int] | None:
-    """(side of the contraction, parameter, operand number) of a constant that is used for nothing else in the group."""
+def _weight(main: Node, body: Graph, operands) -> tuple[int, list[int]] | None:
+    """(side of the contraction, numbers of the operands that make its weights): constants that are used for nothing else in the
+    group."""
     for side in (1, 0):
         value = main.operands[side]
-        if value.node is None and value in body.params:
-            number = body.params.index(value)
-            if isinstance(operands[number].op, Constant) and len(body.users[value]) == 1:
-                return side, value, number
+        sources = value.node.operands if stored(value) is not value else (value,)
+        if all(v.node is None and v in body.params for v in sources):
+            numbers = [body.params.index(v) for v in sources]
+            if all(isinstance(operands[n].op, Constant) and len(body.users[v]) == 1 for n, v in zip(numbers, sources)):
+                return side, numbers
     return None
+
+
+def layout_of(layout: Unpack, shape: tuple[int, ...]) -> Unpack:
+    """The layout of codes or scales of `shape`, which belong to weights of `layout`."""
+    return layout if shape == layout.shape else replace(layout, shape=shape, split=shape)
 
 
 def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack | None:
@@ -73,10 +80,11 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
     """
     weight, dtype = main.operands[side], main.results[0].dtype.compute
     shape = weight.shape
+    coded = isinstance(weight.op, Dequantize)
     if product(shape) == 0:
         return None
     if isinstance(main.op, Conv):
-        if side != 1:
+        if side != 1 or coded:
             return None
         rank, groups = len(main.op.strides), main.op.groups
         letters = "uvw"[:rank] + "cgo"
@@ -86,6 +94,8 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
         return Unpack(shape, split, letters, "g", letters[:rank] + "c", "o", tile.width)
     inputs, result = main.op.spec.split("->")
     mine, other = (inputs.split(",")[side], inputs.split(",")[1 - side])
+    if coded and (gates or [c for c in mine if c in other and c not in result and len(mine) == 2] != [mine[weight.op.axis]]):
+        return None
     extent = dict(zip(mine, shape))
     columns = [c for c in result if c in mine and c not in other]
     last = next((c for c in reversed(result) if extent.get(c, None) != 1), None)
@@ -99,20 +109,21 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
     rows = product(d for c, d in zip(other, main.operands[1 - side].shape) if c in result and c not in mine)
     column, count = columns[-1], extent[columns[-1]]
     if not gates:
-        return Unpack(shape, shape, mine, "".join(batch), "".join(sums), column, choose_tile(rows, count, dtype, target).width)
+        return Unpack(shape, shape, mine, "".join(batch), "".join(sums), column, choose_tile(rows, count, dtype, target, code_sets(weight)).width)
     gate = next(c for c in ascii_letters if c not in mine)
     split = [d for c, d in zip(mine, shape) for d in ((gates, d // gates) if c == column else (d,))]
     width = choose_gate_tile(rows, count // gates, gates, dtype, target).width
     return Unpack(shape, tuple(split), mine.replace(column, gate + column), "".join(batch), "".join(sums) + gate, column, width)
 
 
-def _with_unpack(body: Graph, param: Value, unpack: Unpack, array) -> Graph:
+def _with_unpacks(body: Graph, unpacks: dict[Value, tuple[Unpack, object]]) -> Graph:
     builder = Builder(body.name, fold=False)
     env = {}
     for p in body.params:
-        if p is param:
-            stored = builder.parameter(TensorType(tuple(array.shape), as_dtype(array.dtype)), p.name)
-            env[p] = builder.emit(unpack, stored)
+        if p in unpacks:
+            unpack, array = unpacks[p]
+            stored_type = TensorType(tuple(array.shape), as_dtype(array.dtype))
+            env[p] = builder.emit(unpack, builder.parameter(stored_type, p.name))
         else:
             env[p] = builder.parameter(p.type, p.name)
     for node in body.nodes:
