@@ -27,8 +27,10 @@ from ..ops.identity import Barrier
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose, without_units
 from ..ops.reduce import Reduce
 from ..targets.target import Target
+from ..templates.problem import stored
 from .attention import match_attention
 from .gates import match_gates
+from .pack import weight_layout
 
 LARGEST_GROUP = 64
 WINDOW = 256  # how many nodes ahead of its seed a group may reach: keeps fusion linear in the graph
@@ -124,8 +126,21 @@ class _Fusion:
             self.remarks.add("fuse", f"{_name(seed)} with its gates", False, reason, (seed,))
         return group
 
+    def _widenings(self, seed: Node, gates: int) -> list[Node]:
+        """The nodes that widen narrow constants to the weights of a contraction, where its kernel does that as it reads them."""
+        if not is_contraction(seed):
+            return []
+        for side in (1, 0):
+            value = seed.operands[side]
+            if stored(value) is not value and all(isinstance(o.op, Constant) for o in value.node.operands):
+                if set(self.graph.users[value]) == {seed} and value not in self._graph_results:
+                    if weight_layout(seed, side, gates, self.target) is not None:
+                        return [value.node]
+                self.remarks.add("fuse", f"{_name(seed)} with {_name(value.node)}", False, "its weights are widened in memory first")
+        return []
+
     def _grow(self, group: Group, seed: Node, gates: Sequence[Node] = ()) -> Group:
-        for node in (seed, *gates):
+        for node in (seed, *gates, *self._widenings(seed, len(gates))):
             group.add(node)
         if not self.options.fuse or group.kind == "single":
             return group

@@ -19,7 +19,7 @@ from ..targets.target import Target
 from ..templates.depthwise import is_depthwise
 from ..templates.gates import find_gates
 from ..templates.problem import find_main
-from .pack import WEIGHTED, weight_layout, with_unpack
+from .weights import WEIGHTED, weight_layout, weight_params, with_unpacks
 
 FEW_STEPS = 4  # of a loop that does not pay for packing in front of it
 
@@ -47,7 +47,7 @@ def pack_captured(builder: Builder, op: Scan, operands: tuple[Value, ...], targe
                 added.append(builder.emit(packing(unpack, weight.type), captured[weight]))
                 packed[weight, unpack] = inner.parameter(added[-1].type, f"{weight.name}.packed")
             arguments[number] = packed[weight, unpack]
-            inside = replace(inside, body=with_unpack(inside.body, inside.body.params[number], unpack, arguments[number].type))
+            inside = replace(inside, body=with_unpacks(inside.body, {number: (unpack, arguments[number].type)}))
         env.update(zip(node.results, inner.emit_all(inside, *arguments)))
     return replace(op, body=inner.finish([env[r] for r in body.results], body.result_names)), (*operands, *added)
 
@@ -60,13 +60,11 @@ def _captured_weight(node: Node, captured: dict[Value, Value], target: Target) -
     if is_depthwise(main):
         return None
     for side in (1, 0):
-        value = main.operands[side]
-        if value.node is None and len(body.users[value]) == 1:
-            number = body.params.index(value)
-            if node.operands[number] in captured and value.type.is_static:
-                layout = weight_layout(main, side, len(find_gates(body, main)), target)
-                if layout is not None:
-                    return number, layout
+        numbers = weight_params(main, side, body)
+        if len(numbers) == 1 and node.operands[numbers[0]] in captured and main.operands[side].type.is_static:
+            layout = weight_layout(main, side, len(find_gates(body, main)), target)
+            if layout is not None and layout.shape == node.operands[numbers[0]].shape:
+                return numbers[0], layout
     return None
 
 
