@@ -68,7 +68,7 @@ class LaunchSearch:
             self.tell("launches", number, len(self.nodes))
 
             def behind(writes: list[np.ndarray], extents: Mapping[str, int]) -> None:
-                wrong = wrong_result(launch.group, reads, writes, extents)
+                wrong = wrong_result(launch.group.body, reads, writes, extents)
                 if wrong is not None:
                     found.append(Wrong(number, launch, reads, writes, dict(extents), *wrong))
             return behind if not found else None
@@ -77,8 +77,8 @@ class LaunchSearch:
 
     def finding(self, stage: str, wrong: Wrong, *notes: str) -> Finding:
         launch, node = wrong.launch, self.nodes[id(wrong.launch)]
-        inner = launch.group.results[wrong.result]
-        operators = [n.op.name for n in launch.group.nodes if n.op.name != "constant"]
+        inner = launch.group.body.results[wrong.result]
+        operators = [n.op.name for n in launch.group.body.nodes if n.op.name != "constant"]
         operator = inner.op.name if inner.op is not None else "parameter"
         if len(operators) > 1:
             operator += f", the last of {len(operators)} in the group {launch.label}"
@@ -92,7 +92,7 @@ class LaunchSearch:
     # ---- whom to blame --------------------------------------------------------------------------------------------------
     def inside(self, wrong: Wrong) -> str:
         """Which operator of the group is wrong where each has a kernel of its own: tried on the numbers that the group read."""
-        group = graph_at_extents(wrong.launch.group, wrong.extents)
+        group = graph_at_extents(wrong.launch.group.body, wrong.extents)
         if self.alone is None or sum(not n.op.is_view for n in group.nodes) < 2:
             return ""
         try:
@@ -107,7 +107,7 @@ class LaunchSearch:
     def layer_to_blame(self, wrong: Wrong) -> str:
         """Whether the kernel's loops are wrong already, or the native code made of them; nothing where they are too long to run."""
         params = [(p, b) for p, b in zip(wrong.launch.places, self.kernel(wrong.launch).params) if b.role != "workspace"]
-        operations = evaluate(graph_flops(wrong.launch.group), wrong.extents)
+        operations = evaluate(graph_flops(wrong.launch.group.body), wrong.extents)
         if operations > MOST_OPERATIONS or sum(stretch(p, wrong.extents)[1] for p, _ in params) > MOST_ELEMENTS:
             return ""
         read = iter(wrong.reads)
