@@ -68,6 +68,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
     from .frontends.derivatives import grad, value_and_grad, vjp
     from .frontends.jit import explain_retraces, jit
     from .frontends.trace import TensorSpec, trace
+    from .frontends.vectorization import vmap
     from .runtime.executable import Executable
     from .runtime.threads import set_num_threads
 
@@ -82,6 +83,7 @@ _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph",
           "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",
+          "vmap": ".frontends.vectorization",
           "__array_namespace_info__": ".frontends.array.data_types"}
 
 
