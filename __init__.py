@@ -65,7 +65,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
                                                rad2deg, radians, sin, sinh, tan, tanh)
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
-    from .frontends.derivatives import grad, value_and_grad, vjp
+    from .frontends.derivatives import grad, jvp, linearize, value_and_grad, vjp
     from .frontends.jit import explain_retraces, jit
     from .frontends.trace import TensorSpec, trace
     from .frontends.vectorization import vmap
@@ -79,7 +79,7 @@ __array_api_version__ = "2024.12"
 #: Where what is no array function lives: a module, or a name in one.
 _MODULES = {"linalg": ".frontends.array.linalg", "onnx": ".frontends.onnx", "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
-          "grad": ".frontends.derivatives", "value_and_grad": ".frontends.derivatives", "vjp": ".frontends.derivatives",
+          **dict.fromkeys(("grad", "jvp", "linearize", "value_and_grad", "vjp"), ".frontends.derivatives"),
           "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",

@@ -1,4 +1,4 @@
-"""How is a function differentiated?  grad, value_and_grad and vjp, with JAX's signatures.
+"""How is a function differentiated?  grad, value_and_grad, vjp, jvp and linearize, with JAX's signatures.
 
 The function is traced, its graph is transformed, and the transformed graph is applied: at once to arrays, into the
 trace around it where a tracer is among the arguments. So they work inside `jit`, inside each other, and outside.
@@ -11,8 +11,9 @@ from typing import Any, Callable, Sequence
 
 from ..compiler.core.types import TensorType
 from ..compiler.graph.graph import Graph
+from ..compiler.transforms.forward import forward
 from ..compiler.transforms.reverse import gradient
-from ..compiler.transforms.split import split
+from ..compiler.transforms.split import separate, split
 from . import tree
 from .array.operands import as_array, cast, dtype_of, type_of
 from .array.tracer import dtype_error, emit_graph, shape_error, trace_error
@@ -72,6 +73,57 @@ def vjp(fun: Callable, *primals, has_aux: bool = False) -> tuple:
         params = [traced.graph.params[i] for i in wrt]
         return _like(primals, [next(found) if pulled else _zeros(p.type) for p, pulled in zip(params, halves.pulled)])
     return (out[0], pullback, out[1]) if has_aux else (out, pullback)
+
+
+def jvp(fun: Callable, primals: Sequence, tangents: Sequence, has_aux: bool = False) -> tuple:
+    """(fun(*primals), the derivative of that along `tangents`): tangents are trees like the primals.
+
+    With `has_aux`, fun returns (result, aux), and this (result, tangent, aux). A loop needs no bound here.
+    """
+    traced, leaves, wrt, out, pushed = _pushed(fun, tuple(primals), has_aux)
+    results = emit_graph(pushed, [*leaves, *_tangents(tuple(tangents), tuple(primals), traced, fun)])
+    value = tree.unflatten(traced.structure, results[:traced.structure.count])
+    found = _result_tangents(traced, out, results[traced.structure.count:])
+    return (value[0], found, value[1]) if has_aux else (value, found)
+
+
+def linearize(fun: Callable, *primals, has_aux: bool = False) -> tuple:
+    """(fun(*primals), the linear map of tangents that is its derivative there); what the map needs is computed once.
+
+    With `has_aux`, fun returns (result, aux), and this (result, map, aux).
+    """
+    traced, leaves, wrt, out, pushed = _pushed(fun, primals, has_aux)
+    count = traced.structure.count
+    halves = separate(pushed, range(len(pushed.params) - len(wrt), len(pushed.params)), count)
+    values = emit_graph(halves.forward, leaves)
+    residuals = halves.find(leaves, dict(zip(halves.saved, values[count:])))
+    value = tree.unflatten(traced.structure, values[:count])
+
+    def push(*tangents):
+        results = emit_graph(halves.backward, [*residuals, *_tangents(tangents, primals, traced, fun)])
+        return _result_tangents(traced, out, results)
+    return (value[0], push, value[1]) if has_aux else (value, push)
+
+
+def _pushed(fun: Callable, primals: tuple, has_aux: bool) -> tuple:
+    """(fun traced, what its graph is applied to, the params differentiated by, the structure of the result, the graph
+    that pushes tangents of all primals)."""
+    places = tuple(range(len(primals)))
+    traced, leaves = _trace(_paired(fun) if has_aux else fun, places, primals, {})
+    wrt = _differentiated(traced.graph, places, primals, fun)
+    return traced, leaves, wrt, _result_part(traced, has_aux)[0], forward(traced.graph, wrt)
+
+
+def _tangents(tangents: tuple, primals: tuple, traced: Traced, fun: Callable) -> list:
+    types = [p.type for p in traced.graph.params]
+    return _fitting(tangents, tree.structure(primals), types, f"the tangents of {_name(fun)}", "its arguments")
+
+
+def _result_tangents(traced: Traced, structure: tree.Structure, tangents: Sequence) -> Any:
+    """The tangents of a result without aux, as a tree like it; of what is no float, zeros."""
+    rest = iter(tangents)
+    leaves = [next(rest) if r.dtype.is_float else _zeros(r.type) for r in traced.graph.results]
+    return tree.unflatten(structure, leaves[:structure.count])
 
 
 # ---- arguments and results -------------------------------------------------------------------------------------------
@@ -170,18 +222,22 @@ def _result_part(traced: Traced, has_aux: bool) -> tuple[tree.Structure, list[Te
 
 
 def _cotangents(cotangent: Any, structure: tree.Structure, types: Sequence[TensorType], fun: Callable) -> list:
-    """The leaves of a cotangent that belong to float results, of their dtypes; an error where it does not fit."""
-    leaves, found = tree.flatten(cotangent)
+    return _fitting(cotangent, structure, types, f"the cotangent of {_name(fun)}", "its result")
+
+
+def _fitting(given_tree: Any, structure: tree.Structure, types: Sequence[TensorType], what: str, like: str) -> list:
+    """The leaves of `given_tree` for those of a tree that are floats, of their dtypes; an error where it differs."""
+    leaves, found = tree.flatten(given_tree)
     if found != structure:
-        raise trace_error(f"the cotangent of {_name(fun)} and its result differ {tree.difference(found, structure)}",
-                          hint="give a tree of the result's structure, with its shapes and dtypes")
+        raise trace_error(f"{what} and {like} differ {tree.difference(found, structure)}",
+                          hint="give a tree of the same structure, shapes and dtypes")
     given = []
     for path, leaf, expected in zip(tree.paths(structure), leaves, types):
         if not expected.dtype.is_float:
             continue
         array = as_array(leaf)
         if tuple(array.shape) != expected.shape or not dtype_of(array).is_float:
-            raise shape_error(f"the cotangent{path} of {_name(fun)} is {type_of(array)}, its result is {expected}")
+            raise shape_error(f"{what} is {type_of(array)}{' at ' + path if path else ''}, for {like}, {expected}")
         given.append(cast(array, expected.dtype))
     return given
 

@@ -3,7 +3,7 @@ that takes them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Sequence
 
 from ..graph.builder import Builder
@@ -62,14 +62,39 @@ def split(graph: Graph, wrt: Sequence[int], present: Sequence[int] | None = None
     backward = builder.finish(found)
     before = {id(node): position for position, node in enumerate(nodes)}
     again = _computed_again(nodes, {params[i] for i in fixed})
-    residuals = _frontier(backward, before, again, set(cotangents))
-    forward = Builder(graph.name)
-    forward.params, forward.nodes = params, nodes
+    halves = _halves(backward, nodes, results, params, cotangents, before, again)
+    return replace(halves, present=tuple(present), pulled=tuple(p is not None for p in pulled))
+
+
+def _halves(late: Graph, nodes: Sequence[Node], results: Sequence[Value], params: Sequence[Value],
+            cotangents: Sequence[Value], before: dict[int, int], again: set[int]) -> Split:
+    """The forward half out of `nodes`, `results` and `params`, and the backward half, which gives the results of `late`.
+    """
+    residuals = _frontier(late, before, again, set(cotangents))
+    forward = Builder(late.name)
+    forward.params, forward.nodes = list(params), list(nodes)
     saved = [value for value in residuals if value.node is not None]
     names = tuple(Residual(param=value.index) if value.node is None else
                   Residual(position=before[id(value.node)], index=value.index) for value in residuals)
-    return Split(forward.finish([*results, *saved]), _backward(backward, residuals, cotangents, before, again), names,
-                 tuple(present), tuple(p is not None for p in pulled))
+    return Split(forward.finish([*results, *saved]), _backward(late, residuals, cotangents, before, again), names, (),
+                 (True,) * len(late.results))
+
+
+def separate(graph: Graph, late: Sequence[int], results: int) -> Split:
+    """`graph` in two halves: what does not depend on the params numbered `late`, which gives its first `results`
+    results, and the rest, which takes those params as the cotangents of a `Split`."""
+    cotangents = [graph.params[i] for i in late]
+    depends = set(cotangents)
+    before: dict[int, int] = {}
+    for position, node in enumerate(graph.nodes):
+        if any(o in depends for o in node.operands):
+            depends.update(node.results)
+        else:
+            before[id(node)] = position
+    early = [n for n in graph.nodes if id(n) in before]
+    rest = Graph(graph.params, graph.nodes, graph.results[results:], graph.name)
+    return _halves(rest, early, graph.results[:results], [p for p in graph.params if p not in depends], cotangents,
+                   before, _computed_again(early, set()))
 
 
 def _computed_again(nodes: Sequence[Node], fixed: set[Value]) -> set[int]:

@@ -21,7 +21,7 @@ from ...compiler.graph.graph import Graph
 from ...compiler.ops.control import Cond, Scan, While
 from .. import tree
 from .creation import arange
-from .elementwise import add, less
+from .elementwise import add, less, logical_and
 from .manipulation import stack
 from .operands import as_array, cast, result_dtype, type_of, weak_kind
 from .tracer import Tracer, current_trace, emit_traced, shape_error, trace_error, tracing
@@ -192,9 +192,26 @@ def _common(dtypes: Sequence[DType], weak: Sequence[bool]) -> DType:
 
 
 # ---- loops -----------------------------------------------------------------------------------------------------------
-def while_loop(cond_fun: Callable, body_fun: Callable, init_val, /) -> Any:
-    """carry = body_fun(carry) for as long as cond_fun(carry), one scalar, holds; the last carry. Types do not
-    change."""
+def while_loop(cond_fun: Callable, body_fun: Callable, init_val, /, *, max_iterations: int | None = None) -> Any:
+    """carry = body_fun(carry) for as long as cond_fun(carry), one scalar, holds; the last carry. Types do not change.
+
+    `max_iterations` ends the loop after so many iterations. Reverse mode needs it, and saves memory for all of them.
+    """
+    if max_iterations is None:
+        return _while(cond_fun, body_fun, init_val)
+    most = as_array(_bound(max_iterations, "lm.while_loop"))
+    return _while(lambda c: logical_and(less(c[0], most), cond_fun(c[1])),
+                  lambda c: (add(c[0], 1), body_fun(c[1])), (np.int64(0), init_val), int(max_iterations))[1]
+
+
+def _bound(max_iterations, name: str) -> int:
+    if isinstance(max_iterations, Tracer) or int(max_iterations) != max_iterations or max_iterations < 0:
+        raise trace_error(f"max_iterations of {name} is {max_iterations!r}, an int of 0 or more was expected",
+                          hint="it is known while tracing: memory for so many iterations is planned")
+    return int(max_iterations)
+
+
+def _while(cond_fun: Callable, body_fun: Callable, init_val, bound: int | None = None) -> Any:
     leaves, structure = tree.flatten(init_val)
     if current_trace() is None:
         carry = _Carry(leaves, structure, "lm.while_loop")
@@ -206,23 +223,30 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val, /) -> Any:
     condition = _record(lambda carry: _as_condition(cond_fun(carry)), "the condition of lm.while_loop",
                         _argument(leaves, structure, "carry"))
     captured = _union([condition, body])
-    op = While(_closed(condition, captured), _closed(body, captured, returned=True))
+    op = While(_closed(condition, captured), _closed(body, captured, returned=True), bound)
     return tree.unflatten(structure, _as_tuple(emit_traced(op, *leaves, *captured))[:len(leaves)])
 
 
-def fori_loop(lower, upper, body_fun: Callable, init_val, /) -> Any:
-    """val = body_fun(i, val) for i from `lower` to `upper` - 1; the last val. Bounds may be traced integers or dims."""
+def fori_loop(lower, upper, body_fun: Callable, init_val, /, *, max_iterations: int | None = None) -> Any:
+    """val = body_fun(i, val) for i from `lower` to `upper` - 1; the last val. Bounds may be traced integers or dims.
+
+    With traced ones reverse mode needs `max_iterations`: the loop ends after so many.
+    """
     if current_trace() is None:
         carry = _Carry(*tree.flatten(init_val), "lm.fori_loop")
-        for i in range(int(_known(lower, "fori_loop")), int(_known(upper, "fori_loop"))):
+        steps = range(int(_known(lower, "fori_loop")), int(_known(upper, "fori_loop")))
+        for i in steps if max_iterations is None else steps[:_bound(max_iterations, "lm.fori_loop")]:
             carry.replace(body_fun(i, carry.value))
         return carry.last
     if isinstance(lower, Tracer) or isinstance(upper, Tracer):
         start = cast(as_array(lower), int64)
         carry = while_loop(lambda c: less(c[0], upper), lambda c: (add(c[0], 1), body_fun(_weak(c[0]), c[1])),
-                           (start, init_val))
+                           (start, init_val), max_iterations=max_iterations)
         return carry[1]
-    return scan(lambda carry, i: (body_fun(_weak(i), carry), None), init_val, arange(lower, upper),
+    steps = arange(lower, upper)
+    if max_iterations is not None:
+        steps = steps[:_bound(max_iterations, "lm.fori_loop")]
+    return scan(lambda carry, i: (body_fun(_weak(i), carry), None), init_val, steps,
                 name="lm.fori_loop")[0]
 
 

@@ -9,6 +9,7 @@ from lamina.compiler.graph.builder import Builder, inline
 from lamina.compiler.graph.graph import Graph
 from lamina.compiler.ops import REGISTRY, Cast, Op, While
 from lamina.compiler.ops.control import Control
+from lamina.compiler.transforms.forward import forward
 from lamina.compiler.transforms.reverse import reverse
 from lamina.compiler.transforms.tape import REGIONS
 
@@ -163,3 +164,22 @@ def test_a_cast_pulls_back_through_the_narrow_type():
 def test_an_op_without_a_rule_is_named():
     with pytest.raises(UnsupportedError, match="op has no derivative.*\n.*custom_vjp"):
         Op.vjp(type("Odd", (), {"name": "op", "is_flat": False, "not_differentiable": "it is odd"})(), None, (), (), ())
+
+
+@pytest.mark.parametrize("sample", differentiable())
+def test_jvp_is_the_transpose_of_vjp(sample):
+    """<cotangent, J tangent> is <J^T cotangent, tangent>, up to rounding."""
+    arrays, rng = wide(sample), np.random.default_rng(3)
+    graph, wrt = graph_of(sample.op, arrays), floats(arrays)
+    results = evaluate(graph, arrays)
+    cotangents = [rng.standard_normal(r.shape) for r in results if r.dtype == np.float64]
+    tangents = [rng.standard_normal(arrays[i].shape) for i in wrt]
+    pushed = evaluate(forward(graph, wrt).verify(), [*arrays, *tangents])
+    pulled = evaluate(reverse(graph, wrt), [*arrays, *cotangents])
+    for a, b in zip(pushed, results):
+        np.testing.assert_array_equal(a, b)
+    there = np.array([np.sum(c * t) for c, t in zip(cotangents, pushed[len(results):], strict=True)])
+    back = np.array([np.sum(c * t) for c, t in zip(pulled[len(results):], tangents, strict=True)])
+    if np.isfinite(there.sum()) and np.isfinite(back.sum()):
+        scale = 1 + sum(np.abs(c * t).sum() for c, t in zip(cotangents, pushed[len(results):]))
+        np.testing.assert_allclose(there.sum(), back.sum(), rtol=1e-10, atol=1e-10 * scale)
