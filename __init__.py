@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
     from .frontends.derivatives import grad, jvp, linearize, value_and_grad, vjp
+    from .frontends.jacobians import hessian, jacfwd, jacrev
     from .frontends.jit import explain_retraces, jit
     from .frontends.trace import TensorSpec, trace
     from .frontends.vectorization import vmap
@@ -80,6 +81,7 @@ __array_api_version__ = "2024.12"
 _MODULES = {"linalg": ".frontends.array.linalg", "onnx": ".frontends.onnx", "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
           **dict.fromkeys(("grad", "jvp", "linearize", "value_and_grad", "vjp"), ".frontends.derivatives"),
+          **dict.fromkeys(("hessian", "jacfwd", "jacrev"), ".frontends.jacobians"),
           "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",
