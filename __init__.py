@@ -63,11 +63,13 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
     from .frontends.array.trigonometry import (acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh,
                                                asin, asinh, atan, atan2, atanh, cos, cosh, deg2rad, degrees, hypot,
                                                rad2deg, radians, sin, sinh, tan, tanh)
+    from .frontends.accumulation import accumulate_gradients
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
     from .frontends.derivatives import grad, jvp, linearize, value_and_grad, vjp
     from .frontends.jacobians import hessian, jacfwd, jacrev
     from .frontends.jit import explain_retraces, jit
+    from .frontends.precision import DynamicLossScale, all_finite, mixed_precision, select_tree
     from .frontends.trace import TensorSpec, trace
     from .frontends.vectorization import vmap
     from .runtime.executable import Executable
@@ -85,7 +87,8 @@ _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph",
           "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",
-          "vmap": ".frontends.vectorization",
+          **dict.fromkeys(("DynamicLossScale", "all_finite", "mixed_precision", "select_tree"), ".frontends.precision"),
+          "accumulate_gradients": ".frontends.accumulation", "vmap": ".frontends.vectorization",
           "__array_namespace_info__": ".frontends.array.data_types"}
 
 

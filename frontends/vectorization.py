@@ -17,7 +17,7 @@ from . import tree
 from .array.manipulation import broadcast_to, moveaxis
 from .array.operands import as_array, dtype_of
 from .array.tracer import emit_graph, shape_error, trace_error
-from .trace import TensorSpec, argument_names, trace_call
+from .trace import TensorSpec, argument_names, array_specs, trace_leaves
 
 
 def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int | DimExpr | None = None) -> Callable:
@@ -40,20 +40,12 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int |
         leaves = [x if axis is None else as_array(x) for x, axis in zip(leaves, axes)]
         places = [None if axis is None else _place(axis, x, n, name) for x, axis, n in zip(leaves, axes, names)]
         size = _size(leaves, places, names, axis_size, name)
-        traced_at = [i for i, (x, p) in enumerate(zip(leaves, places)) if p is not None or _is_parameter(x)]
-        specs = [_spec(leaves[i], places[i], names[i]) for i in traced_at]
-
-        def one_set(*values):
-            given = list(leaves)
-            for i, value in zip(traced_at, values):
-                given[i] = value
-            positional, keywords = tree.unflatten(structure, given)
-            return fun(*positional, **keywords)
-        one_set.__name__ = name
-        traced = trace_call(one_set, specs, {})
-        flags = [places[i] is not None for i in traced_at] + [False] * len(traced.captured)
+        specs = array_specs(leaves, names)
+        specs.update({i: _one_of(leaves[i], p, names[i]) for i, p in enumerate(places) if p is not None})
+        traced = trace_leaves(fun, leaves, structure, specs)
+        flags = [places[i] is not None for i in specs] + [False] * len(traced.captured)
         graph, is_batched = batched_graph(traced.graph, flags, size)
-        operands = [leaves[i] if places[i] is None else moveaxis(leaves[i], places[i], 0) for i in traced_at]
+        operands = [leaves[i] if places[i] is None else moveaxis(leaves[i], places[i], 0) for i in specs]
         results = emit_graph(graph, [*operands, *traced.captured])
         wanted = _result_axes(out_axes, traced.structure, name)
         paths = tree.paths(traced.structure)
@@ -112,14 +104,9 @@ def _size(leaves: Sequence, places: Sequence, names: Sequence[str], axis_size, n
     return size
 
 
-def _is_parameter(x) -> bool:
-    """Whether an argument that all sets share becomes a parameter: arrays do, so that they are not copied."""
-    return isinstance(x, np.ndarray) and x.ndim > 0
-
-
-def _spec(x, place: int | None, what: str) -> TensorSpec:
-    shape = tuple(d for axis, d in enumerate(x.shape) if axis != place)
-    return TensorSpec(shape, dtype_of(x), what)
+def _one_of(x, place: int, what: str) -> TensorSpec:
+    """The type of one set's part of an argument."""
+    return TensorSpec(tuple(d for axis, d in enumerate(x.shape) if axis != place), dtype_of(x), what)
 
 
 def _placed(result, is_batched: bool, axis: int | None, path: str, size: Dim, name: str):

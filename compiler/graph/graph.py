@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Iterable, Iterator
+from typing import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -129,3 +129,14 @@ def subgraphs(op) -> Iterable[Graph]:
             yield value
         elif isinstance(value, tuple):
             yield from (g for g in value if isinstance(g, Graph))
+
+
+def with_subgraphs(op, transform: Callable[[Graph], Graph]):
+    """`op` with the graphs that it holds transformed; itself where it holds none."""
+    changed = {}
+    for name, value in vars(op).items():
+        if isinstance(value, Graph):
+            changed[name] = transform(value)
+        elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
+            changed[name] = tuple(map(transform, value))
+    return replace(op, **changed) if changed else op
