@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
     from .frontends.accumulation import accumulate_gradients
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
+    from .frontends.custom_derivatives import checkpoint, custom_jvp, custom_vjp
     from .frontends.derivatives import grad, jvp, linearize, value_and_grad, vjp
     from .frontends.jacobians import hessian, jacfwd, jacrev
     from .frontends.jit import explain_retraces, jit
@@ -82,6 +83,7 @@ __array_api_version__ = "2024.12"
 #: Where what is no array function lives: a module, or a name in one.
 _MODULES = {"linalg": ".frontends.array.linalg", "onnx": ".frontends.onnx", "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
+          **dict.fromkeys(("checkpoint", "custom_jvp", "custom_vjp"), ".frontends.custom_derivatives"),
           **dict.fromkeys(("grad", "jvp", "linearize", "value_and_grad", "vjp"), ".frontends.derivatives"),
           **dict.fromkeys(("hessian", "jacfwd", "jacrev"), ".frontends.jacobians"),
           "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",

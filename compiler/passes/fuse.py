@@ -22,6 +22,7 @@ from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.conv import Conv
+from ..ops.identity import Barrier
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose, without_units
 from ..ops.reduce import Reduce
 from ..targets.target import Target
@@ -54,7 +55,7 @@ def fuse(graph: Graph, target: Target, options: Options, remarks: Remarks) -> Gr
 
 def is_outside(node: Node) -> bool:
     """Whether a node is never a group's seed: it costs no kernel, or it holds graphs of its own."""
-    return isinstance(node.op, (Constant, *_VIEWS, Concat, Pad, *_CONTROL))
+    return isinstance(node.op, (Constant, *_VIEWS, Barrier, Concat, Pad, *_CONTROL))
 
 
 def is_contraction(node: Node) -> bool:
@@ -161,7 +162,7 @@ class _Fusion:
         op = node.op
         if node in self.group_of:
             return "it belongs to another kernel already"
-        if isinstance(op, (Constant, Concat, Pad, *_CONTROL)):
+        if isinstance(op, (Constant, Barrier, Concat, Pad, *_CONTROL)):
             return ""
         if is_contraction(node):
             return "a contraction begins a kernel of its own"

@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Sequence
 
-import numpy as np
-
 from ..core.errors import UnsupportedError
 from ..core.types import TensorType
 from ..graph.builder import Builder, inline
@@ -57,10 +55,11 @@ def pull_branches(tape: Tape, op: Cond, operands: Sequence[Value]) -> tuple[tupl
             params = {i: inner.parameter(arguments[i].type, f"operand{i}") for i in read}
             stored = {i: inner.parameter(slots[i], f"saved{i}") for i in kept}
             given = [inner.parameter(cotangents[i].type, f"cotangent{i}") for i in present]
-            found = _pulled(inner, part, part.find(params, {r: stored[i] for r, i in place.items() if i in stored}), given)
+            residuals = part.find(params, {r: stored[i] for r, i in place.items() if i in stored})
+            found = _pulled(inner, part, residuals, given)
             branches.append(inner.finish([_or_zeros(inner, found[k], arguments[wrt[k]].type) for k in wanted]))
-        pulled = builder.emit_all(Cond(tuple(branches)), index, *(arguments[i] for i in read), *(saved[i] for i in kept),
-                                  *(cotangents[i] for i in present))
+        pulled = builder.emit_all(Cond(tuple(branches)), index, *(arguments[i] for i in read),
+                                  *(saved[i] for i in kept), *(cotangents[i] for i in present))
         by_operand = {wrt[k] + 1: value for k, value in zip(wanted, pulled)}
         return [by_operand.get(i) for i in range(len(operands))]
     return results, pullback
@@ -93,7 +92,8 @@ def _or_zeros(builder: Builder, value: Value | None, type: TensorType) -> Value:
     return filled(builder, type, 0) if value is None else value
 
 
-def _pulled(builder: Builder, part: Split, residuals: Sequence[Value], cotangents: Sequence[Value]) -> list[Value | None]:
+def _pulled(builder: Builder, part: Split, residuals: Sequence[Value],
+            cotangents: Sequence[Value]) -> list[Value | None]:
     """What the backward half of `part` gives for each param differentiated by, None where that is zero."""
     found = iter(inline(builder, part.backward, [*residuals, *cotangents]))
     return [next(found) if is_pulled else None for is_pulled in part.pulled]
@@ -188,9 +188,9 @@ def pull_while(tape: Tape, op: While, operands: Sequence[Value]) -> tuple[tuple[
         return tuple(whole.get(i, operands[i]) for i in range(len(operands))), pull
 
     def refuse(cotangents):
-        raise UnsupportedError("a while_loop without a bound has no derivative in reverse mode: how many iterations are "
-                               "to be saved is not known", hint="give max_iterations=, or use lm.scan or a fori_loop "
-                               "whose bounds are known")
+        raise UnsupportedError("a while_loop without a bound has no derivative in reverse mode: how many iterations "
+                               "are to be saved is not known", hint="give max_iterations=, or use lm.scan or a "
+                               "fori_loop whose bounds are known")
     return tape.builder.emit_all(op, *operands), refuse
 
 

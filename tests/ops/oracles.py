@@ -404,4 +404,6 @@ ORACLES = {**{cls: _torch(name) for cls, name in (UNARY | BINARY).items()},
            ops.Conv: _conv,
            ops.Pool: _pool, ops.Sort: _sort, ops.RandomBits: _random_bits, ops.Constant: lambda op: op.array.copy(),
            ops.Call: lambda op, *a: _named(op.body, *a), ops.Fused: lambda op, *a: _named(op.body, *a), ops.Cond: _cond,
-           ops.While: _while, ops.Scan: _scan, ops.Unpack: _unpack, ops.StopGradient: lambda op, x: x.copy()}
+           ops.While: _while, ops.Scan: _scan, ops.Unpack: _unpack, ops.StopGradient: lambda op, x: x.copy(),
+           ops.Barrier: lambda op, x, *others: x.copy(),
+           **dict.fromkeys((ops.Checkpoint, ops.CustomJvp, ops.CustomVjp), lambda op, *a: _named(op.body, *a))}

@@ -173,6 +173,44 @@ def test_gradients_per_example(wrap):
     same(total, got.sum(0), rtol=1e-4)
 
 
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_rules_of_their_own_are_those_of_a_batch_too(wrap):
+    @lm.custom_vjp
+    def product(w, x):
+        return lm.sum(w * x), lm.max(w)
+    product.defvjp(lambda w, x: ((lm.sum(w * x), lm.max(w)), (w, x)),
+                   lambda saved, g: (g[0] * saved[1] * 10, g[0] * saved[0] + g[1] * 7))
+    w, x = draw(3), draw(5, 3)
+
+    def total(w, x):
+        dot, largest = lm.vmap(product, (None, 0))(w, x)
+        return lm.sum(dot) + lm.sum(largest)
+    dw, dx = wrap(lm.grad(total, (0, 1)))(w, x)
+    same(dw, x.sum(0) * 10)
+    same(dx, np.broadcast_to(w, x.shape) + 7)
+    both = wrap(lm.vmap(lm.grad(lambda w, x: product(w, x)[0], (0, 1)), (None, 0)))(w, x)
+    same(both, (x * 10, np.broadcast_to(w, x.shape)))
+
+    @lm.custom_jvp
+    def cube(x, scale):
+        return x ** 3 * scale
+    cube.defjvp(lambda primals, tangents: (cube(*primals), tangents[0] * 5 * primals[1]))
+    one = lm.vmap(cube, (0, None))
+    same(wrap(lambda x, t: lm.jvp(lambda x: one(x, np.float32(2)), (x,), (t,)))(x, x), (x ** 3 * 2, x * 10))
+    same(wrap(lm.grad(lambda x: lm.sum(one(x, np.float32(2)))))(x), np.full_like(x, 10))
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_checkpoints_stay_checkpoints(wrap):
+    def f(w, x):
+        return lm.sum(lm.checkpoint(lambda w, x: lm.tanh(x * w))(w, x))
+    w, x = draw(3), draw(5, 3)
+    total = lm.grad(lambda w: lm.sum(lm.vmap(f, (None, 0))(w, x)))
+    same(wrap(total)(w), ((1 - np.tanh(x * w) ** 2) * x).sum(0), rtol=1e-4)
+    assert [n for n in walk(lm.trace(total, w)) if type(n.op).__name__ == "Barrier"]
+    same(wrap(lm.vmap(lm.grad(f), (None, 0)))(w, x), (1 - np.tanh(x * w) ** 2) * x)
+
+
 # ---- what bad input gets ---------------------------------------------------------------------------------------------
 def error(kind, f, *args, **kwargs) -> str:
     with pytest.raises(kind) as caught:
