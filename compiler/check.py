@@ -1,8 +1,9 @@
-"""Which stage of a compilation changes a number?  Every level is run on the same inputs and compared with the traced graph.
+"""Which stage of a compilation changes a number?  Every level is run on the same inputs and compared with the traced
+graph.
 
-How far two correct levels may differ is measured, not guessed: the traced graph is run again with every rounding disturbed by up to
-one unit in the last place (Parker, "Monte Carlo Arithmetic", UCLA CSD-970002, 1997). Integers and booleans that change under that, and
-floats that overflow or stop to, are decided by rounding and are not compared.
+How far two correct levels may differ is measured, not guessed: the traced graph is run again with every rounding
+disturbed by up to one unit in the last place (Parker, "Monte Carlo Arithmetic", UCLA CSD-970002, 1997). Integers and
+booleans that change under that, and floats that overflow or stop to, are decided by rounding and are not compared.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .ops.control import graph_flops
 from .plan.interpret import run as run_program
 from .plan.program import Program
 
-#: Relative errors, by the bits of a float, that no stage needs a reason for: other orders of summation, other approximations.
+#: Relative errors by dtype that no stage needs a reason for: other orders of summation, other approximations.
 SLACK = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 2e-5, "float64": 1e-12}
 NOISE = 32  # times the spread that disturbed roundings show
 DISTURBED_RUNS = 3
@@ -56,7 +57,8 @@ class Checker(Observer):
     def program(self, program: Program) -> None:
         operations = self._reference.operations
         if operations > MOST_OPERATIONS:
-            self._remarks.add("check", "kernels/program", False, f"{operations:,} operations are too many for its interpreter")
+            self._remarks.add("check", "kernels/program", False,
+                              f"{operations:,} operations are too many for its interpreter")
             return
         self._compare("kernels/program", lambda *arrays: run_program(program, arrays, self._reference.extents))
 
@@ -76,7 +78,12 @@ class Checker(Observer):
             raise CompilerError(f"{stage} does not run: {type(error).__name__}: {error}") from error
         problem = self._reference.difference(results)
         if problem is not None:
-            raise CompilerError(f"{stage} changes {problem}", hint="this is a bug of lamina; `lamina ir --dump DIR` writes every stage")
+            raise CompilerError(f"{stage} changes {problem}",
+                                hint="this is a bug of lamina; `lamina ir --dump DIR` writes every stage")
+
+
+def _count_finite(array: np.ndarray) -> int:
+    return int(np.isfinite(array.astype(np.float64)).sum())
 
 
 @dataclass(frozen=True)
@@ -90,14 +97,16 @@ class _Expected:
 
 
 class Reference:
-    """Inputs for a graph, and what it computes from them. Symbols have small extents; everything is the same in each process."""
+    """Inputs for a graph, and what it computes from them. Symbols have small extents; everything is the same in each
+    process."""
 
     def __init__(self, graph: Graph):
         self.extents = small_extents(graph)
         with np.errstate(all="ignore"):
-            trials = [(a, interpret(graph, a, self.extents)) for a in (random_inputs(graph, self.extents, p) for p in (False, True))]
+            inputs = [random_inputs(graph, self.extents, positive) for positive in (False, True)]
+            trials = [(arrays, interpret(graph, arrays, self.extents)) for arrays in inputs]
             # logarithms and roots: positive inputs where others give fewer numbers
-            self.arrays, results = max(trials, key=lambda trial: sum(int(np.isfinite(r.astype(np.float64)).sum()) for r in trial[1]))
+            self.arrays, results = max(trials, key=lambda trial: sum(map(_count_finite, trial[1])))
             spread = [_disturbed(graph, self.arrays, self.extents, seed) for seed in range(DISTURBED_RUNS)]
         self.expected = [_expected(name, array, [other[i] for other in spread])
                          for i, (name, array) in enumerate(zip(graph.output_names, results))]
@@ -110,14 +119,15 @@ class Reference:
         for want, got in zip(self.expected, results):
             got = np.asarray(got)
             if (got.shape, got.dtype) != (want.array.shape, want.array.dtype):
-                return (f"result {want.name!r}: it is {got.dtype.name}{list(got.shape)}, {want.array.dtype.name}{list(want.array.shape)} was "
-                        f"expected")
+                return (f"result {want.name!r}: it is {got.dtype.name}{list(got.shape)}, "
+                        f"{want.array.dtype.name}{list(want.array.shape)} was expected")
             wrong = _wrong(got, want) & ~want.unstable
             if wrong.any():
                 error = np.abs(got[wrong].astype(np.float64) - want.array[wrong].astype(np.float64)).max()
                 at = tuple(int(i[0]) for i in np.nonzero(wrong))
-                return (f"result {want.name!r}: max error {error:.3g} where {want.tolerance:.3g} is allowed, {int(wrong.sum())} of {wrong.size} "
-                        f"elements differ, [{', '.join(map(str, at))}] is {got[at]} and was {want.array[at]}")
+                return (f"result {want.name!r}: max error {error:.3g} where {want.tolerance:.3g} is allowed, "
+                        f"{int(wrong.sum())} of {wrong.size} elements differ, [{', '.join(map(str, at))}] is {got[at]} "
+                        f"and was {want.array[at]}")
         return None
 
 
@@ -153,11 +163,13 @@ def small_extents(graph: Graph) -> dict[str, int]:
             found[s.name] = min(wanted, s.upper // s.multiple * s.multiple)
         if all(evaluate(d, found) >= 0 for p in graph.params for d in p.shape):
             return found
-    raise CompilerError(f"no small extents of {', '.join(s.name for s in graph.symbols)} fit the inputs of graph {graph.name!r}")
+    names = ", ".join(s.name for s in graph.symbols)
+    raise CompilerError(f"no small extents of {names} fit the inputs of graph {graph.name!r}")
 
 
 def random_inputs(graph: Graph, extents: Mapping[str, int], positive: bool) -> list[np.ndarray]:
-    """An array for each parameter of `graph`, always the same: floats around 0 (or positive), small integers that may be indices."""
+    """An array for each parameter of `graph`, always the same: floats around 0 (or positive), small integers that may
+    be indices."""
     generator = np.random.default_rng(2024)
 
     def draw(shape: tuple[int, ...], dtype: DType) -> np.ndarray:
@@ -165,7 +177,8 @@ def random_inputs(graph: Graph, extents: Mapping[str, int], positive: bool) -> l
             return generator.integers(0, 2, shape).astype(bool)
         if dtype.is_integer:
             return generator.integers(0, INTEGERS, shape).astype(dtype.numpy)
-        return np.asarray(generator.uniform(0.25, 1.0, shape) if positive else generator.standard_normal(shape)).astype(dtype.numpy)
+        found = generator.uniform(0.25, 1.0, shape) if positive else generator.standard_normal(shape)
+        return np.asarray(found).astype(dtype.numpy)
     return [draw(tuple(evaluate(d, extents) for d in p.shape), p.dtype) for p in graph.params]
 
 

@@ -25,20 +25,21 @@ from .targets.find import find_target
 from .targets.target import Target
 
 
-def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[int, ...] = (), cache=None, profile: bool = False,
-                  progress: Callable[[str, int, int], None] | None = None, after: str | None = None, write: Writer | None = None,
-                  load: Load | None = None) -> Artifact:
+def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[int, ...] = (), cache=None,
+                  progress: Callable[[str, int, int], None] | None = None,
+                  after: str | None = None, write: Writer | None = None, load: Load | None = None) -> Artifact:
     """Compile `graph` for `options.target`.
 
-    `donate` lists parameters whose memory the results may take. `cache` keeps object code by content: `get(key) -> bytes | None`
-    and `put(key, bytes)`. `progress(stage, done, total)` is told how far the compilation is. `after` names the pass that left
-    `graph`: those behind it run. `write` is given every stage as text (`options.dump`), `load` makes an artifact callable for
-    `options.check`.
+    `donate` lists parameters whose memory the results may take. `cache` keeps object code by content: `get(key) ->
+    bytes | None` and `put(key, bytes)`. `progress(stage, done, total)` is told how far the compilation is. `after`
+    names the pass that left `graph`: those behind it run. `write` is given every stage as text (`options.dump`), `load`
+    makes an artifact callable for `options.check`.
     """
     tell = progress or (lambda stage, done, total: None)
     target = find_target(options.target)
     remarks = Remarks()
-    observers = Observers([Dump(write, remarks)] * (write is not None) + [Checker(load, remarks)] * (options.check == "each"))
+    observers = Observers([Dump(write, remarks)] * (write is not None)
+                          + [Checker(load, remarks)] * (options.check == "each"))
     observers.graph("traced", graph)
     stages: dict[str, Graph] = {}
 
@@ -50,19 +51,21 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
     program = place_graph(placed, target, donate)
     program = replace(program, plan=plan_memory(program, options.max_memory)).verify()
     observers.program(program)
-    artifact = compile_program(program, target, cache=cache, profile=profile, progress=tell, observer=observers)
-    graphs = {"traced": graph, "canonical": stages.get("canonicalize-layout", graph), "fused": stages.get("fuse", graph)}
+    artifact = compile_program(program, target, cache=cache, progress=tell, observer=observers)
+    graphs = {"traced": graph, "canonical": stages.get("canonicalize-layout", graph),
+              "fused": stages.get("fuse", graph)}
     artifact.texts = {**graphs, **artifact.texts, "remarks": lambda: "\n".join(map(str, remarks))}
     observers.artifact(artifact)
     return artifact
 
 
-def compile_program(program: Program, target: Target, *, cache=None, profile: bool = False, observer: Observer = Observer(),
+def compile_program(program: Program, target: Target, *, cache=None,
+                    observer: Observer = Observer(),
                     progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> Artifact:
     """The artifact of a program that has its memory plan; arguments as those of `compile_graph`."""
     modules: dict[str, str] = {}
     with ObjectCompiler(target, cache, progress) as compiler:
-        for name, text in module_texts(program, target, profile):
+        for name, text in module_texts(program, target):
             modules[name] = text
             compiler.add(name, text)
         observer.modules({name: text for name, text in modules.items() if name != "support"})
@@ -70,13 +73,15 @@ def compile_program(program: Program, target: Target, *, cache=None, profile: bo
     entry = entry_of(modules["host"])
     texts = {"kernels": lambda: "\n\n".join(map(str, program.kernels)), "program": lambda: str(program),
              "llvm": lambda: "\n\n".join(f"; ---- {n}\n{m}" for n, m in modules.items() if n != "support"),
-             "asm": lambda: "\n\n".join(f"# ---- {n}\n{compile_assembly(m, target)}" for n, m in modules.items() if n != "support")}
-    return Artifact(make_manifest(program, target, entry, frame_layout(program), EXPORTS, modules), objects, list(program.constants), texts)
+             "asm": lambda: "\n\n".join(f"# ---- {n}\n{compile_assembly(m, target)}"
+                                        for n, m in modules.items() if n != "support")}
+    manifest = make_manifest(program, target, entry, frame_layout(program), EXPORTS, modules)
+    return Artifact(manifest, objects, list(program.constants), texts)
 
 
-def module_texts(program: Program, target: Target, profile: bool = False) -> Iterator[tuple[str, str]]:
-    """(name, LLVM text) of each module: "support", the kernels, "host". Names that are exported come from the text's hash, so that
-    equal kernels of two models are one symbol."""
+def module_texts(program: Program, target: Target) -> Iterator[tuple[str, str]]:
+    """(name, LLVM text) of each module: "support", the kernels, "host". Names that are exported come from the text's
+    hash, so that equal kernels of two models are one symbol."""
     yield "support", support_ir(target.triple)
     names: list[str] = []
     known: set[str] = set()
@@ -87,7 +92,7 @@ def module_texts(program: Program, target: Target, profile: bool = False) -> Ite
         if name not in known:
             known.add(name)
             yield name, text.replace("@lamina_k", f"@{name}")
-    host = host_module(program, target, "lamina_model", names, profile)
+    host = host_module(program, target, "lamina_model", names)
     entry = f"lamina_m_{blake2b((host + target.name).encode(), digest_size=10).hexdigest()}"
     yield "host", host.replace("@lamina_model_", f"@{entry}_")
 

@@ -57,7 +57,8 @@ class Observers(Observer):
 
 
 class Dump(Observer):
-    """Hands the text of every stage to `write`: graphs, "kernels", "program", "llvm", "asm", and after each the "remarks" so far."""
+    """Hands the text of every stage to `write`: graphs, "kernels", "program", "llvm", "asm", and after each the
+    "remarks" so far."""
 
     def __init__(self, write: Writer, remarks: Remarks):
         self._write, self._remarks = write, remarks

@@ -11,7 +11,10 @@ from .core.remarks import Remarks
 from .graph.graph import Graph
 from .passes.canonicalize import canonicalize
 from .passes.fuse import fuse
+from .passes.gates import split_gates
+from .passes.hoist import hoist
 from .passes.inline_calls import inline_calls
+from .passes.join_products import join_products
 from .passes.layout import propagate_layout
 from .passes.padding import separate_padding
 from .passes.pack import pack_weights
@@ -34,25 +37,38 @@ class Stage:
 
 
 STAGES = (
-    Stage("inline", lambda g, t, o, r: inline_calls(g), "traced", "calls are for people; every later pass sees one flat graph"),
-    Stage("sink-constants", lambda g, t, o, r: sink_constants(g), "traced", "bodies fold and pack the constants that they use"),
-    Stage("canonicalize", lambda g, t, o, r: canonicalize(g), "canonical", "folds and simplifies first, so that later passes meet few forms"),
-    Stage("layout", lambda g, t, o, r: propagate_layout(g), "canonical", "moves transposes out of the way while ops are still single"),
-    Stage("canonicalize-layout", lambda g, t, o, r: canonicalize(g), "canonical", "folds what layout left: transposed constants, unit dims"),
-    Stage("split-transposed", lambda g, t, o, r: split_transposed(g), "canonical", "before its convolutions get their borders"),
-    Stage("padding", lambda g, t, o, r: separate_padding(g), "canonical", "after the rules that fold pads into convolutions, before groups form"),
-    Stage("share-joins", lambda g, t, o, r: share_joins(g), "canonical", "while joins are single ops, before their parts are grouped"),
+    Stage("inline", lambda g, t, o, r: inline_calls(g), "traced",
+          "calls are for people; every later pass sees one flat graph"),
+    Stage("sink-constants", lambda g, t, o, r: sink_constants(g), "traced",
+          "bodies fold and pack the constants that they use"),
+    Stage("canonicalize", lambda g, t, o, r: canonicalize(g), "canonical",
+          "folds and simplifies first, so that later passes meet few forms"),
+    Stage("join-products", lambda g, t, o, r: join_products(g), "canonical", "before products of inputs leave their loops: together"),
+    Stage("hoist", lambda g, t, o, r: hoist(g, r), "canonical", "products that leave a loop take part in all that follows"),
+    Stage("layout", lambda g, t, o, r: propagate_layout(g), "canonical",
+          "moves transposes out of the way while ops are still single"),
+    Stage("split-gates", lambda g, t, o, r: split_gates(g), "canonical", "after layout, which moves products; before bias and inputs fold"),
+    Stage("canonicalize-layout", lambda g, t, o, r: canonicalize(g), "canonical",
+          "folds what layout left: transposed constants, unit dims"),
+    Stage("split-transposed", lambda g, t, o, r: split_transposed(g), "canonical",
+          "before its convolutions get their borders"),
+    Stage("padding", lambda g, t, o, r: separate_padding(g), "canonical",
+          "after the rules that fold pads into convolutions, before groups form"),
+    Stage("share-joins", lambda g, t, o, r: share_joins(g), "canonical",
+          "while joins are single ops, before their parts are grouped"),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
-    Stage("pack", lambda g, t, o, r: pack_weights(g, t), "fused", "constant operands of contractions take their kernel's layout"),
-    Stage("materialize", lambda g, t, o, r: materialize(g), "placed", "results and joins get memory of their own; late, since it copies"),
+    Stage("pack", pack_weights, "fused", "constant operands of contractions take their kernel's layout"),
+    Stage("materialize", lambda g, t, o, r: materialize(g), "placed",
+          "results and joins get memory of their own; late, since it copies"),
     Stage("order", lambda g, t, o, r: order_for_memory(g), "placed", "last: only now is it known what takes memory"),
 )
 
 
-def run_pipeline(graph: Graph, target: Target, options: Options, remarks: Remarks, watch: Callable[[str, Graph], None] | None = None,
+def run_pipeline(graph: Graph, target: Target, options: Options, remarks: Remarks,
+                 watch: Callable[[str, Graph], None] | None = None,
                  after: str | None = None) -> Graph:
-    """`graph` through every stage, or those behind the stage `after`. `watch(stage name, graph)` sees each result. Errors name the
-    stage."""
+    """`graph` through every stage, or those behind the stage `after`. `watch(stage name, graph)` sees each result.
+    Errors name the stage."""
     for stage in stages_after(after):
         try:
             graph = stage.run(graph, target, options, remarks)

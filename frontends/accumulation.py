@@ -7,13 +7,14 @@ from typing import Callable, Sequence
 
 from ..compiler.core.dims import Dim, divide_exactly, format_dim
 from ..compiler.core.types import TensorType
+from ..compiler.ops.identity import Barrier
 from . import tree
 from .array.control import scan
 from .array.creation import zeros
 from .array.elementwise import add, divide
 from .array.manipulation import reshape
 from .array.operands import as_array, cast
-from .array.tracer import dtype_error, shape_error, trace_error
+from .array.tracer import dtype_error, emit, shape_error, trace_error
 from .trace import argument_names, array_specs, trace_leaves
 
 
@@ -40,6 +41,9 @@ def accumulate_gradients(function: Callable, steps: int, batch_argnums: int | Se
             at += count
         leaves, structure = tree.flatten((args, kwargs))
         parts = [_parts(as_array(leaves[i]), names[i], steps) for i in batch]
+        if not parts:
+            raise trace_error("accumulate_gradients has no argument that is a batch to split",
+                              hint="batch_argnums names the arguments that are batches")
 
         def run(part: Sequence):
             given = list(leaves)
@@ -50,6 +54,7 @@ def accumulate_gradients(function: Callable, steps: int, batch_argnums: int | Se
         types, result = _result_types(run, parts)
 
         def step(totals, part):
+            part = [emit(Barrier(), x, *totals[:1]) for x in part]  # else all parts would be computed before the sums
             found = [cast(as_array(x), t.dtype.compute) for x, t in zip(tree.leaves(run(part)), types)]
             return list(map(add, totals, found)), None
         totals, _ = scan(step, [zeros(t.shape, t.dtype.compute) for t in types], parts,

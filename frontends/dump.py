@@ -1,7 +1,8 @@
 """What does Options(dump=DIR) leave, and how does a compilation go on from there?
 
-One numbered file for each stage, in order: graphs as `NN-name.lamina`, then kernels, program, LLVM text and assembly; `remarks.txt`;
-and `constants.npz` with the arrays that graphs and the program name by digest. Stages before a failure are there.
+One numbered file for each stage, in order: graphs as `NN-name.lamina`, then kernels, program, LLVM text and assembly;
+`remarks.txt`; and `constants.npz` with the arrays that graphs and the program name by digest. Stages before a failure
+are there.
 """
 
 from __future__ import annotations
@@ -56,11 +57,13 @@ class DumpFolder:
         name = digest
         if array.dtype.kind == "V":
             name, array = f"{digest}.{array.dtype.name}", array.view(np.uint16)
-        with zipfile.ZipFile(self.folder / CONSTANTS, "a") as archive, archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-            np.lib.format.write_array(member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
+        dense = np.ascontiguousarray(array).reshape(array.shape)
+        with zipfile.ZipFile(self.folder / CONSTANTS, "a") as archive:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, dense, allow_pickle=False)
 
 
-# ---- going on ----------------------------------------------------------------------------------------------------------
+# ---- going on --------------------------------------------------------------------------------------------------------
 def read_graph(folder: str | os.PathLike, stage: str) -> Graph:
     """The graph that the pass `stage` left ("traced": the one that was given)."""
     from ..compiler.graph.text import parse_graph
@@ -76,7 +79,8 @@ def resume(folder: str | os.PathLike, stage: str, options: Options = Options()) 
     from ..compiler.targets.find import find_target
     from .cached import native_run, writer
     if stage != "program":
-        return compile_graph(read_graph(folder, stage), options=options, after=stage, write=writer(options), load=native_run)
+        return compile_graph(read_graph(folder, stage), options=options, after=stage, write=writer(options),
+                             load=native_run)
     from ..compiler.plan.text import parse_program
     text = _text(folder, "program") + "\n" + _text(folder, "kernels")
     return compile_program(parse_program(text, constants=read_constants(folder)).verify(), find_target(options.target))
@@ -100,5 +104,6 @@ def _text(folder: str | os.PathLike, stage: str) -> str:
     found = sorted(Path(folder).glob(f"[0-9][0-9]-{stage}.{_SUFFIX.get(stage, GRAPH)}"))
     if not found:
         stages = [p.stem[3:] for p in sorted(Path(folder).glob("[0-9][0-9]-*"))]
-        raise FormatError(f"{os.fspath(folder)} holds no stage {stage!r}", hint=f"it holds {', '.join(stages) or 'none'}")
+        raise FormatError(f"{os.fspath(folder)} holds no stage {stage!r}",
+                          hint=f"it holds {', '.join(stages) or 'none'}")
     return found[0].read_text(encoding="utf-8")

@@ -21,7 +21,8 @@ OK, ERROR_EXTENT, ERROR_MEMORY, ERROR_CPU = range(4)
 
 @dataclass(frozen=True)
 class CArray:
-    """An input or output: its own name, its identifier, C type, dtype, shape (ints and dims as text), shape as the manifest's forms."""
+    """An input or output: its own name, its identifier, C type, dtype, shape (ints and dims as text), shape as the manifest's forms;
+    the number of the input whose memory an output may be given."""
 
     name: str
     identifier: str
@@ -29,6 +30,7 @@ class CArray:
     dtype: str
     shape: tuple
     form: tuple
+    shares: int | None = None
 
     @property
     def elements(self) -> int | None:
@@ -95,7 +97,7 @@ def c_model(manifest: dict, name: str, typed: bool = True) -> CModel:
 
     def arrays(rows) -> tuple[CArray, ...]:
         return tuple(CArray(r["name"], identifier(r["name"]), _TYPES.get(r["dtype"], f"{r['dtype']}_t"), r["dtype"], tuple(r["shape"]),
-                            tuple(r["form"])) for r in rows)
+                            tuple(r["form"]), r.get("shares")) for r in rows)
     symbols = tuple(CSymbol(n, identifier(n), *facts) for n, facts in manifest["symbols"].items())
     inputs, outputs = arrays(manifest["inputs"]), arrays(manifest["outputs"])
     return CModel(name, inputs, outputs, symbols, typed and len(symbols) + len(inputs) + len(outputs) <= _MOST_PARAMETERS)

@@ -45,7 +45,7 @@ def _signature(model: CModel) -> list[str]:
     lines = []
     for title, arrays in (("inputs", model.inputs), ("outputs", model.outputs)):
         lines.append(f"   {title}:")
-        lines += [f"     {a.identifier}: {_plain(a)}{a.dtype} {_shape(a)}{_note(a)}" for a in arrays] or ["     none"]
+        lines += [f"     {a.identifier}: {_plain(a)}{a.dtype} {_shape(a)}{_note(a)}{_sharing(a, model)}" for a in arrays] or ["     none"]
     if model.symbols:
         lines.append("   dims:")
         for s in model.symbols:
@@ -68,6 +68,10 @@ def _shape(array: CArray) -> str:
 
 def _note(array: CArray) -> str:
     return f" ({_NOTES[array.dtype]})" if array.dtype in _NOTES else ""
+
+
+def _sharing(array: CArray, model: CModel) -> str:
+    return f", may be the same array as {model.inputs[array.shares].identifier}" if array.shares is not None else ""
 
 
 def _parameters(model: CModel) -> str:

@@ -13,6 +13,8 @@ class Options:
 
     target        machine to compile for: "host", or a name of `lamina.targets()` such as "x86-64-v3"
     max_memory    bytes that the arena may take; None is no limit. A contract: a plan that fits, or BudgetError
+    winograd      False computes every convolution directly. True lets those of 3x3 constant float32 windows take
+                  fewer multiplications where that is faster; docs/decisions/0009-winograd.md bounds the rounding error
     fuse          False keeps every operator in a kernel of its own (for looking and bisecting)
     check         "none", "each": run every level's interpreter after every pass and name the first that changes a number
     dump          folder into which every stage is written, or None
@@ -20,6 +22,7 @@ class Options:
 
     target: str = "host"
     max_memory: int | None = None
+    winograd: bool = True
     fuse: bool = True
     check: str = "none"
     dump: str | None = None

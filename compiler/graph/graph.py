@@ -131,12 +131,12 @@ def subgraphs(op) -> Iterable[Graph]:
             yield from (g for g in value if isinstance(g, Graph))
 
 
-def with_subgraphs(op, transform: Callable[[Graph], Graph]):
-    """`op` with the graphs that it holds transformed; itself where it holds none."""
-    changed = {}
+def map_subgraphs(op, function: Callable[[Graph], Graph]):
+    """`op` with `function` applied to the graphs that it holds; `op` itself where there are none."""
+    changes = {}
     for name, value in vars(op).items():
         if isinstance(value, Graph):
-            changed[name] = transform(value)
+            changes[name] = function(value)
         elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
-            changed[name] = tuple(map(transform, value))
-    return replace(op, **changed) if changed else op
+            changes[name] = tuple(map(function, value))
+    return replace(op, **changes) if changes else op

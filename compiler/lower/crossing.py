@@ -18,7 +18,7 @@ from ..kernel.builder import BlockBuilder, add, as_expr, cast, floordiv, load, m
 from ..kernel.ir import Buffer, Expr
 from ..kernel.nest import spread
 from ..targets.target import Target
-from .elements import Elements
+from .elements import Elements, computed
 
 SMALLEST = 4  # rows of a square tile
 FEW_VECTORS = 4  # an axis of up to so many elements is taken apart or joined
@@ -185,8 +185,9 @@ class CrossingNest:
             here = list(starts)
             here[run] = add(here[run], lane)
             index = self.position(here)
-            for value, _, access in self.stores:
-                self.block.store(access.buffer, (access.place(here),), self.elements.at(value, index))
+            values = computed(self.block, [self.elements.at(value, index) for value, _, _ in self.stores])
+            for (_, _, access), value in zip(self.stores, values):
+                self.block.store(access.buffer, (access.place(here),), value)
             self.elements.leave()
 
     def _joined(self, starts: list[Expr]) -> None:

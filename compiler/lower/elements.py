@@ -62,6 +62,11 @@ def _identity(e: Expr):
     return ("v", e.name) if isinstance(e, Var) else id(e)
 
 
+def computed(block: BlockBuilder, values: list[Expr]) -> list[Expr]:
+    """`values` as they are before any is stored: a result may lie where an operand of another one does."""
+    return [block.let("result", value) for value in values] if len(values) > 1 else values
+
+
 def loads_of(expr: Expr, found: dict[int, Load] | None = None, seen: set[int] | None = None) -> dict[int, Load]:
     """Every Load in an expression, by identity."""
     found = {} if found is None else found

@@ -12,7 +12,7 @@ from .loops import lower_pointwise
 from .reductions import lower_reduction
 from .single import lower_single
 
-KINDS = ("loops", "reduction", "contraction", "attention", "single")
+KINDS = ("loops", "reduction", "contraction", "gated", "attention", "single")
 
 
 def lower_group(kind: str, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
@@ -22,7 +22,7 @@ def lower_group(kind: str, body: Graph, params: list[Buffer], results: list[Buff
         return lower_pointwise(body, params, results, target, name)
     if kind == "reduction":
         return lower_reduction(body, params, results, target, name)
-    if kind == "contraction":
+    if kind in ("contraction", "gated"):
         from ..templates.contraction import lower_contraction
         return lower_contraction(body, params, results, target, name)
     if kind == "attention":
@@ -39,11 +39,15 @@ def inplace_pairs(op: Fused, result: int) -> tuple[int, ...]:
         return ()
     body = op.body
     value = body.results[result]
-    if len(body.results) > 1 and op.kind != "reduction":
-        return ()
+    if len(body.results) > 1:
+        # In one nest, or on one tile, all results of an element are computed before the first is stored.
+        alike = op.kind in ("loops", "contraction") and all(r.shape == value.shape for r in body.results)
+        if not alike and op.kind != "reduction":
+            return ()
     safe = []
     for j, param in enumerate(body.params):
-        if param.shape == value.shape and _only_same_place(body, param, value) and _only_read_for(body, param, value):
+        if param.shape == value.shape and _only_same_place(body, param, value) and (
+                op.kind != "reduction" or _only_read_for(body, param, value)):
             safe.append(j)
     return tuple(safe)
 

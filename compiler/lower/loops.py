@@ -17,7 +17,7 @@ from ..kernel.nest import CHUNK_WORK, FEW, column_blocks, spread
 from ..targets.target import Target
 from .affine import affine
 from .crossing import Access, Crossing, CrossingNest, crossing_loads, find_crossing
-from .elements import Elements, loads_of
+from .elements import Elements, computed, loads_of
 
 BLOCK = 4096  # elements of a one-dimensional nest in one block
 MANY = 64  # iterations that give every thread its share; of fewer, more loops are spread together
@@ -241,8 +241,8 @@ def emit_nest(elements: Elements, plan: NestPlan, stores, block: BlockBuilder, t
 
     def store_here() -> None:
         index = tuple(position)
-        for value, buffer, own in stores:
-            store_element(block, buffer, own, index, elements.at(value, index))
+        for (_, buffer, own), value in zip(stores, computed(block, [elements.at(value, index) for value, _, _ in stores])):
+            store_element(block, buffer, own, index, value)
 
     def nest(rest: list[int], start: Expr, count: Expr) -> None:
         if not rest:

@@ -15,7 +15,7 @@ from ..ops.reduce import OPERATION, identity
 from ..targets.target import Target
 from .affine import affine
 from .domain import Domain, find_domain
-from .elements import Elements, loads_of
+from .elements import Elements, computed, loads_of
 from .loops import CHUNK_WORK, SLOW, flat_index, group_symbols, reader
 from .split_reductions import PART_WORK, SplitColumns, SplitRows
 
@@ -256,9 +256,7 @@ class ReductionNest:
         """Write an element of each (value, buffer, layout). All are computed before: one may lie where an operand does."""
         places = [(buffer, self.domain.index(layout, position)) for _, buffer, layout in rows]
         values = [self.elements.at(value, index) for (value, _, _), (_, index) in zip(rows, places)]
-        if len(rows) > 1:
-            values = [self.block.let("result", value) for value in values]
-        for (buffer, index), value in zip(places, values):
+        for (buffer, index), value in zip(places, computed(self.block, values)):
             self.store(buffer, index, value)
 
     # ---- columns -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from .rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose
 from .reduce import ArgReduce, Cumulative, Reduce
 from .scatter import ScatterAlong, ScatterNd
 from .sort import Sort
+from .winograd import UnpackWinograd
 
 __all__ = [
     "Abs", "Acos", "Acosh", "Add", "And", "ArgReduce", "Asin", "Asinh", "Atan", "Atan2", "Atanh", "Barrier", "Binary",
@@ -29,4 +30,5 @@ __all__ = [
     "Log1p", "Log2", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Op", "Or", "Pad", "Pool", "Pow", "REGISTRY",
     "RandomBits", "Reduce", "Rem", "Reshape", "Round", "Rsqrt", "Sample", "Scan", "ScatterAlong", "ScatterNd",
     "Select", "Shl", "Shr", "Sigmoid", "Sign", "Sin", "Sinh", "Slice", "Sort", "Sqrt", "StopGradient", "Sub", "Take",
-    "TakeAlong", "Tan", "Tanh", "Transpose", "Trunc", "Unary", "Unpack", "While", "Xor"]
+    "TakeAlong", "Tan", "Tanh", "Transpose", "Trunc", "Unary", "Unpack",
+    "UnpackWinograd", "While", "Xor"]

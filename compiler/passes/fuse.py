@@ -1,7 +1,7 @@
 """Which operators share a kernel?  Groups grown forward from seeds; one function says what is legal, and every refusal its reason.
 
 Seeds in order: attention patterns (passes/attention.py), then contractions and convolutions (they take the elementwise ops behind
-them as epilogue), then everything else (pointwise chains, reductions and their consumers). Views between groups stay outside: they are
+them as epilogue; where these combine parts of the product, the cell of a recurrent network, passes/gates.py says so), then everything else (pointwise chains, reductions and their consumers). Views between groups stay outside: they are
 strides, not work.
 """
 
@@ -10,13 +10,14 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from typing import Sequence
 
-from ..core.dims import nominal, product
+from ..core.dims import Dim, nominal, product
 from ..core.location import UNKNOWN
 from ..core.options import Options
 from ..core.remarks import Remarks
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Node, Value
+from ..graph.graph import Graph, Node, Value, map_subgraphs
 from ..lower.domain import Mismatch, find_domain
 from ..ops.constant import Constant
 from ..ops.contract import Contract
@@ -27,6 +28,7 @@ from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose, w
 from ..ops.reduce import Reduce
 from ..targets.target import Target
 from .attention import match_attention
+from .gates import match_gates
 
 LARGEST_GROUP = 64
 WINDOW = 256  # how many nodes ahead of its seed a group may reach: keeps fusion linear in the graph
@@ -42,6 +44,11 @@ class Group:
     kind: str
     nodes: list[Node]
     values: set[Value] = field(default_factory=set)
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        """The shape that the group's seed gives to what joins it: that of a gate, or of the first node's result."""
+        return self.nodes[1 if self.kind == "gated" else 0].results[0].shape
 
     def add(self, node: Node) -> None:
         self.nodes.append(node)
@@ -79,7 +86,7 @@ class _Fusion:
                     self._close(Group("attention", [], set()), members)
         for node in nodes:
             if is_contraction(node) and node not in self.group_of:
-                self._close(self._grow(Group("contraction", [], set()), node))
+                self._close(self._gated(node) or self._grow(Group("contraction", [], set()), node))
         for node in nodes:
             if node in self.group_of or is_outside(node):
                 continue
@@ -102,13 +109,29 @@ class _Fusion:
             joined = [(first, last), *self.spans[low:high]]
             self.spans[low:high] = [(min(a for a, _ in joined), max(b for _, b in joined))]
 
-    def _grow(self, group: Group, seed: Node) -> Group:
-        group.add(seed)
+    def _gated(self, seed: Node) -> Group | None:
+        """The group of a product whose parts are gates, with what combines them; None where it is an ordinary contraction."""
+        if not self.options.fuse:
+            return None
+        gates, reason = match_gates(self.graph, seed, self.target)
+        group = None
+        if gates:
+            group = self._grow(Group("gated", [], set()), seed, gates)
+            outside = {u for g in gates for u in self.graph.users[g.results[0]]} - set(group.nodes)
+            if outside:
+                group, reason = None, f"{_name(min(outside, key=self.position.__getitem__))} reads a gate and is not part of the cell"
+        if reason:
+            self.remarks.add("fuse", f"{_name(seed)} with its gates", False, reason)
+        return group
+
+    def _grow(self, group: Group, seed: Node, gates: Sequence[Node] = ()) -> Group:
+        for node in (seed, *gates):
+            group.add(node)
         if not self.options.fuse or group.kind == "single":
             return group
         users = self.graph.users
         queue: list[tuple[int, Node]] = []
-        queued: set[Node] = {seed}
+        queued: set[Node] = set(group.nodes)
 
         def push(node: Node) -> None:
             for result in node.results:
@@ -116,7 +139,8 @@ class _Fusion:
                     if user not in queued:
                         queued.add(user)
                         heapq.heappush(queue, (self.position[user], user))
-        push(seed)
+        for node in list(group.nodes):
+            push(node)
         limit = self.position[seed] + WINDOW
         while queue and len(group.nodes) < LARGEST_GROUP:
             at, node = heapq.heappop(queue)
@@ -138,7 +162,7 @@ class _Fusion:
         while changed and len(group.nodes) < LARGEST_GROUP:
             changed = False
             members = set(group.nodes)
-            shape = without_units(group.nodes[0].results[0].shape)
+            shape = without_units(group.shape)
             for node in {o.node for n in group.nodes for o in n.operands if o.node is not None and o not in group.values}:
                 if node in self.group_of or is_outside(node) or not node.op.is_pointwise:
                     continue
@@ -146,7 +170,7 @@ class _Fusion:
                     continue
                 if any(u not in members for u in self.graph.users[node.results[0]]) or any(self._reaches(o, group) for o in node.operands):
                     continue
-                if group.kind == "contraction" and group.nodes[0] in self.graph.users[node.results[0]]:
+                if group.kind in ("contraction", "gated") and group.nodes[0] in self.graph.users[node.results[0]]:
                     continue  # it makes an operand of the product, which is read from memory
                 if group.kind == "reduction":
                     trial = Group("reduction", [*group.nodes, node], group.values | set(node.results))
@@ -171,10 +195,10 @@ class _Fusion:
         if len(node.results) != 1:
             return f"{op.name} has several results"
         shape = node.results[0].shape
-        if group.kind == "contraction":
-            same = without_units(shape) == without_units(group.nodes[0].results[0].shape)
+        if group.kind in ("contraction", "gated"):
+            same = without_units(shape) == without_units(group.shape)
             if not same or not (op.is_pointwise or isinstance(op, Reshape)):
-                return "an epilogue is elementwise, of the contraction's shape"
+                return "an epilogue is elementwise, of the shape of the product or its gates"
         elif isinstance(op, Reduce):
             if group.kind == "loops":
                 wasted = self._escapes(group, node)
@@ -370,7 +394,7 @@ class _Fusion:
             builder.location = unit.location
             op = unit.op
             if isinstance(op, _CONTROL):
-                op = self._fuse_inside(op)
+                op = map_subgraphs(op, lambda body: fuse(body, self.target, self.options, self.remarks))
             env.update(zip(unit.results, builder.emit_all(op, *(env[o] for o in unit.operands))))
             return
         body, outer, needed = self._body(unit)
@@ -383,16 +407,6 @@ class _Fusion:
         results = builder.emit_all(Fused(body, kind, label), *(env[o] for o in outer))
         for values, result in zip(needed, results):
             env.update(dict.fromkeys(values, result))
-
-    def _fuse_inside(self, op):
-        from dataclasses import replace
-        changes = {}
-        for name, value in vars(op).items():
-            if isinstance(value, Graph):
-                changes[name] = fuse(value, self.target, self.options, self.remarks)
-            elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
-                changes[name] = tuple(fuse(g, self.target, self.options, self.remarks) for g in value)
-        return replace(op, **changes)
 
 
 def _name(node: Node) -> str:

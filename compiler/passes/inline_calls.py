@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graph.builder import inline, rebuild
-from ..graph.graph import Graph, walk, with_subgraphs
+from ..graph.graph import Graph, map_subgraphs, walk
 from ..ops.control import Closed
 
 
@@ -15,5 +15,5 @@ def inline_calls(graph: Graph) -> Graph:
     def transform(builder, node, operands):
         if isinstance(node.op, Closed):
             return inline(builder, inline_calls(node.op.body), operands)
-        return builder.emit_all(with_subgraphs(node.op, inline_calls), *operands)
+        return builder.emit_all(map_subgraphs(node.op, inline_calls), *operands)
     return rebuild(graph, transform=transform, fold=False)

@@ -3,43 +3,58 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from string import ascii_letters
 
 from ..core.dims import product
 from ..core.dtypes import as_dtype
+from ..core.options import Options
+from ..core.remarks import Remarks
 from ..core.types import TensorType
 from ..graph.builder import Builder, rebuild
-from ..graph.graph import Graph, Node, Value
+from ..graph.graph import Graph, Node, Value, map_subgraphs
 from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.conv import Conv
 from ..ops.pack import Unpack
+from ..ops.winograd import UnpackWinograd
 from ..targets.target import Target
 from ..templates.depthwise import is_depthwise
+from ..templates.gates import find_gates
 from ..templates.problem import find_main
-from ..templates.tile import choose_tile
+from ..templates.tile import choose_gate_tile, choose_tile
+from ..templates.winograd_cost import choose_winograd
 
 
-def pack_weights(graph: Graph, target: Target) -> Graph:
-    """`graph` with the constant operands of its contraction groups in panels of their kernel's width.
+def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remarks) -> Graph:
+    """`graph` with the constant operands of its contraction groups in panels of their kernel's width, those of
+    convolutions that are cheaper by Winograd's algorithm transformed for it.
 
-    Inside the group an Unpack gives the tensor its meaning back, so the graph still runs in the interpreter.
+    Inside the group an Unpack or UnpackWinograd gives the tensor its meaning back, so the graph still runs in the
+    interpreter.
     """
     packed: dict[tuple, object] = {}
 
     def transform(builder: Builder, node: Node, operands):
         op = node.op
         if isinstance(op, (Cond, While, Scan)):
-            return builder.emit_all(_inside(op, target), *operands)
-        if not isinstance(op, Fused) or op.kind != "contraction":
+            return builder.emit_all(map_subgraphs(op, lambda body: pack_weights(body, target, options, remarks)), *operands)
+        if not isinstance(op, Fused) or op.kind not in ("contraction", "gated"):
             return None
         main = find_main(op.body)
         if is_depthwise(main):
             return None
+        winograd, reason = choose_winograd(main, target)
         found = _weight(main, op.body, operands)
+        if reason and (found is None or not options.winograd):
+            reason = "its weights are no constant" if found is None else "it is switched off (Options.winograd)"
+            winograd = None
+        if reason:
+            place = f" ({node.location})" if str(node.location) else ""
+            remarks.add("pack", f"{op.label}{place} by Winograd's algorithm", winograd is not None, reason)
         if found is None:
             return None
         side, param, number = found
-        unpack = _layout(main, side, target)
+        unpack = winograd or weight_layout(main, side, len(find_gates(op.body, main)), target)
         if unpack is None:
             return None
         constant = operands[number].op
@@ -64,7 +79,11 @@ def _weight(main: Node, body: Graph, operands) -> tuple[int, Value, int] | None:
     return None
 
 
-def _layout(main: Node, side: int, target: Target) -> Unpack | None:
+def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack | None:
+    """How the weights on this side of a contraction lie in panels; None where its columns are not theirs alone.
+
+    Where columns are cut into `gates`, one step of a panel holds the same units of each of them side by side.
+    """
     weight, dtype = main.operands[side], main.results[0].dtype.compute
     shape = weight.shape
     if product(shape) == 0:
@@ -91,11 +110,16 @@ def _layout(main: Node, side: int, target: Target) -> Unpack | None:
         return None
     batch = [c for c in result if c in mine and c in other] + [c for c in result if c in mine and c not in other and c != columns[-1]]
     rows = product(d for c, d in zip(other, main.operands[1 - side].shape) if c in result and c not in mine)
-    tile = choose_tile(rows, extent[columns[-1]], dtype, target)
-    return Unpack(shape, shape, mine, "".join(batch), "".join(sums), columns[-1], tile.width)
+    column, count = columns[-1], extent[columns[-1]]
+    if not gates:
+        return Unpack(shape, shape, mine, "".join(batch), "".join(sums), column, choose_tile(rows, count, dtype, target).width)
+    gate = next(c for c in ascii_letters if c not in mine)
+    split = [d for c, d in zip(mine, shape) for d in ((gates, d // gates) if c == column else (d,))]
+    width = choose_gate_tile(rows, count // gates, gates, dtype, target).width
+    return Unpack(shape, tuple(split), mine.replace(column, gate + column), "".join(batch), "".join(sums) + gate, column, width)
 
 
-def _with_unpack(body: Graph, param: Value, unpack: Unpack, array) -> Graph:
+def _with_unpack(body: Graph, param: Value, unpack: Unpack | UnpackWinograd, array) -> Graph:
     builder = Builder(body.name, fold=False)
     env = {}
     for p in body.params:
@@ -109,12 +133,3 @@ def _with_unpack(body: Graph, param: Value, unpack: Unpack, array) -> Graph:
         env.update(zip(node.results, builder.emit_all(node.op, *(env[o] for o in node.operands))))
     return builder.finish([env[r] for r in body.results], body.result_names)
 
-
-def _inside(op, target: Target):
-    changes = {}
-    for name, value in vars(op).items():
-        if isinstance(value, Graph):
-            changes[name] = pack_weights(value, target)
-        elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
-            changes[name] = tuple(pack_weights(g, target) for g in value)
-    return replace(op, **changes)

@@ -1,12 +1,14 @@
-"""What does a program compute?  Run its steps over NumPy memory, each launch with the kernel interpreter: the oracle of the host code.
+"""What does a program compute?  Run its steps over NumPy memory, each launch with the kernel interpreter: the oracle of
+the host code.
 
-The arena is one array of bytes with the planned offsets. Memory that a storage takes over is poisoned, and every byte remembers
-for which storage it was written last, so that a read of what nobody made is an error that names the step and the storage.
+The arena is one array of bytes with the planned offsets. Memory that a storage takes over is poisoned, and every byte
+remembers for which storage it was written last, so that a read of what nobody made is an error that names the step and
+the storage.
 """
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Mapping, NoReturn, Sequence
 
 import numpy as np
 
@@ -25,10 +27,12 @@ def run(program: Program, arrays: Sequence[np.ndarray], extents: Mapping[str, in
         backwards: bool = False) -> tuple[np.ndarray, ...]:
     """The results of `program` for `arrays`, one for each input; `extents` of the symbols are read from their shapes.
 
-    `backwards` runs parallel loops from their last iteration to the first. ShapeError for arrays that do not fit; VerifyError where a
-    step leaves its storage, or reads bytes that were not written, or where an output is not written whole.
+    `backwards` runs parallel loops from their last iteration to the first. ShapeError for arrays that do not fit;
+    VerifyError where a step leaves its storage, or reads bytes that were not written, or where an output is not written
+    whole.
     """
-    arrays = [np.ascontiguousarray(a, dtype=p.type.dtype.numpy).reshape(np.shape(a)) for a, p in zip(arrays, program.inputs)]
+    arrays = [np.ascontiguousarray(a, dtype=p.type.dtype.numpy).reshape(np.shape(a))
+              for a, p in zip(arrays, program.inputs)]
     if len(arrays) != len(program.inputs):
         raise ShapeError(f"program {program.name!r} takes {len(program.inputs)} arrays, {len(arrays)} were given")
     found = bind_dims([p.name for p in program.inputs], [p.type for p in program.inputs], [a.shape for a in arrays])
@@ -36,7 +40,8 @@ def run(program: Program, arrays: Sequence[np.ndarray], extents: Mapping[str, in
 
 
 class _Memory:
-    """Bytes, and for each the number of the storage as which it was written: a slot's in the arena, 0 elsewhere, -1 if it was not."""
+    """Bytes, and for each the number of the storage as which it was written: a slot's in the arena, 0 elsewhere, -1 if
+    it was not."""
 
     def __init__(self, size: int):
         self.bytes = np.full(size, POISON, np.uint8)
@@ -55,8 +60,12 @@ class _Run:
         self.program, self.extents, self.backwards = program, extents, backwards
         self.arena = _Memory(bytes_at(program.plan, extents))
         self.starts = starts_at(program.plan, extents)
-        self.memories = {"input": list(map(_Memory.holding, arrays)), "constant": list(map(_Memory.holding, program.constants)),
+        self.memories = {"input": list(map(_Memory.holding, arrays)),
+                         "constant": list(map(_Memory.holding, program.constants)),
                          "output": [_Memory(evaluate(p.type.nbytes, extents)) for p in program.outputs]}
+        for j, port in enumerate(program.outputs):
+            if port.shares is not None:
+                self.memories["output"][j].bytes = self.memories["input"][port.shares].bytes
         self.numbers = {id(slot.storage): i for i, slot in enumerate(program.plan.slots)}
         self.alive: set[int] = set()  # arena storages, by id, whose memory is theirs since their first use
 
@@ -66,9 +75,10 @@ class _Run:
         for port, memory in zip(self.program.outputs, self.memories["output"]):
             unwritten = int((memory.owner < 0).sum())
             if unwritten:
-                raise VerifyError(f"program {self.program.name!r}: {unwritten} of {memory.owner.size} bytes of output {port.name!r} were "
-                                  "never written")
-            found.append(memory.bytes.view(port.type.dtype.numpy).reshape(tuple(evaluate(d, self.extents) for d in port.type.shape)))
+                raise VerifyError(f"program {self.program.name!r}: {unwritten} of {memory.owner.size} bytes of output "
+                                  f"{port.name!r} were never written")
+            shape = tuple(evaluate(d, self.extents) for d in port.type.shape)
+            found.append(memory.bytes.view(port.type.dtype.numpy).reshape(shape))
         return tuple(found)
 
     # -- steps
@@ -112,7 +122,9 @@ class _Run:
             self.alive.difference_update(inside)  # values of one iteration are gone in the next
             self.extents[name] = count
             self.steps(loop.before)
-            if trip is not None and count >= trip or loop.condition is not None and not self.scalar(loop.condition, f"the loop {name}"):
+            if trip is not None and count >= trip:
+                break
+            if loop.condition is not None and not self.scalar(loop.condition, f"the loop {name}"):
                 break
             self.steps(loop.steps)
             count += 1
@@ -159,12 +171,12 @@ class _Run:
     def require_written(self, place: Place, step) -> None:
         foreign = self.view(place, step, owners=True) != self.number(place.storage)
         if foreign.any():
-            raise VerifyError(f"program {self.program.name!r}: {self.named(step)} reads {int(foreign.any(-1).sum())} elements of "
-                              f"{named(place.storage)} that were not written", location=getattr(step, "location", None))
+            count = int(foreign.any(-1).sum())
+            self.fail(step, f"reads {count} elements of {named(place.storage)} that were not written")
 
     def memory(self, place: Place) -> tuple[np.ndarray, int]:
-        """The place's memory as the kernel interpreter takes it, from its lowest element to the end of its storage, and where in it
-        the first element lies."""
+        """The place's memory as the kernel interpreter takes it, from its lowest element to the end of its storage, and
+        where in it the first element lies."""
         memory, start, end = self.extent(place.storage)
         size = place.dtype.itemsize
         back = sum(max(0, (n - 1) * -evaluate(s, self.extents)) for n, s in zip(self.shape(place), place.strides))
@@ -176,7 +188,8 @@ class _Run:
         return np.ascontiguousarray(self.view(place, step, owners=False)).view(place.dtype.numpy)[..., 0]
 
     def view(self, place: Place, step, owners: bool) -> np.ndarray:
-        """The bytes of a place, or their owners: its shape and the bytes of an element. VerifyError where it leaves its storage."""
+        """The bytes of a place, or their owners: its shape and the bytes of an element. VerifyError where it leaves its
+        storage."""
         memory, start, end = self.extent(place.storage)
         size, shape = place.dtype.itemsize, self.shape(place)
         strides = [evaluate(s, self.extents) * size for s in place.strides]
@@ -184,8 +197,8 @@ class _Run:
         low = first + sum(min(0, (n - 1) * s) for n, s in zip(shape, strides))
         high = first + sum(max(0, (n - 1) * s) for n, s in zip(shape, strides)) + size
         if 0 not in shape and (low < start or high > end):
-            raise VerifyError(f"program {self.program.name!r}: {self.named(step)} reaches the bytes {low - start}..{high - start} of "
-                              f"{named(place.storage)}, which has {end - start}", location=getattr(step, "location", None))
+            self.fail(step, f"reaches the bytes {low - start}..{high - start} of {named(place.storage)}, which has "
+                            f"{end - start}")
         data = memory.owner if owners else memory.bytes
         width = data.itemsize
         return np.lib.stride_tricks.as_strided(data[first:], (*shape, size), (*(s * width for s in strides), width))
@@ -205,10 +218,11 @@ class _Run:
         self.require_written(place, what)
         return self.values(place, what).item()
 
-    def named(self, step) -> str:
-        if not isinstance(step, Launch):
-            return step
-        return f"step {step.step} ({self.program.kernels[step.kernel].name})"
+    def fail(self, step: Launch | str, problem: str) -> NoReturn:
+        """A VerifyError about a launch, or about what is named."""
+        location = step.location if isinstance(step, Launch) else None
+        shown = f"step {step.step} ({self.program.kernels[step.kernel].name})" if isinstance(step, Launch) else step
+        raise VerifyError(f"program {self.program.name!r}: {shown} {problem}", location=location)
 
 
 def poison(place: Place) -> int:

@@ -20,6 +20,7 @@ from .views import unview, view
 
 _CONTROL = (Cond, While, Scan)
 _OWN = (Fused, Concat, Pad, *_CONTROL)
+Use = tuple[Node | None, int]  # (consumer, operand position); None stands for the graph's results
 
 
 def materialize(graph: Graph, carries: int = 0) -> Graph:
@@ -32,17 +33,39 @@ def materialize(graph: Graph, carries: int = 0) -> Graph:
     builder = Builder(graph.name, fold=False)
     env: dict[Value, Value] = {p: builder.parameter(p.type, p.name) for p in graph.params}
 
-    def copied(value: Value) -> Value:
+    again: dict[Use, Value] = {}  # copies that a group stores itself
+
+    def own(value: Value, use: Use) -> Value:
         # not through emit: two copies of one value are two values
-        return builder._append(copy_group(value.type), (value,))[0]
+        if use not in copies:
+            return value
+        return again.get(use) or builder._append(copy_group(value.type), (value,))[0]
+    uses_of: dict[Node | None, list[Use]] = {}
+    for use in copies:
+        uses_of.setdefault(_source(graph, use).node, []).append(use)
     for node in graph.nodes:
         builder.location = node.location
-        operands = tuple(copied(env[o]) if (node, i) in copies else env[o] for i, o in enumerate(node.operands))
+        operands = tuple(own(env[o], (node, i)) for i, o in enumerate(node.operands))
         op = _inside(node.op) if isinstance(node.op, _CONTROL) else node.op
+        uses = uses_of.get(node, ()) if _may_store_twice(op) else ()
+        if uses:
+            extra = tuple(op.body.results[_source(graph, use).index] for use in uses)
+            op = replace(op, body=replace(op.body, results=op.body.results + extra, result_names=()))
         results = (builder.constant(op.array, op.label),) if isinstance(op, Constant) else builder._append(op, operands)
         env.update(zip(node.results, results))
-    results = [copied(env[r]) if (None, i) in copies else env[r] for i, r in enumerate(graph.results)]
-    return builder.finish(results, graph.output_names)
+        again.update(zip(uses, results[len(node.results):]))
+    return builder.finish([own(env[r], (None, i)) for i, r in enumerate(graph.results)], graph.output_names)
+
+
+def _source(graph: Graph, use: Use) -> Value:
+    """The value at a use: an operand of a node, or (None) a result of the graph."""
+    node, i = use
+    return graph.results[i] if node is None else node.operands[i]
+
+
+def _may_store_twice(op) -> bool:
+    """Whether an op's kernel stores element by element, so that a result may go to a second place as well."""
+    return isinstance(op, Fused) and op.kind in ("loops", "contraction", "gated")
 
 
 def _is_view(node: Node) -> bool:
@@ -65,10 +88,10 @@ def _explicit_views(graph: Graph) -> Graph:
     return rebuild(graph, transform=transform, fold=False)
 
 
-def _find_copies(graph: Graph, carries: int) -> set[tuple[Node | None, int]]:
-    """(consumer, operand position) for each use that needs a copy of its own; None stands for the graph's results."""
+def _find_copies(graph: Graph, carries: int) -> dict[Use, None]:
+    """The uses that need a copy of their own, in order."""
     assigned: dict[Value, Place] = {}
-    copies: set[tuple[Node | None, int]] = set()
+    copies: dict[Use, None] = {}
 
     def expressible(value: Value, place: Place) -> bool:
         """Whether every view of `value` can be had where it is to lie."""
@@ -94,14 +117,14 @@ def _find_copies(graph: Graph, carries: int) -> set[tuple[Node | None, int]]:
     for i, result in enumerate(graph.results):
         unchanged = i < carries and result is graph.params[i]
         if not unchanged and not claim(result, _dense(result)):
-            copies.add((None, i))
+            copies[None, i] = None
     for node in reversed(graph.nodes):
         if not isinstance(node.op, (Concat, Pad)):
             continue
         place = assigned.setdefault(node.results[0], _dense(node.results[0]))
         for i, operand in enumerate(node.operands):
             if not claim(operand, replace(place, shape=operand.shape)):
-                copies.add((node, i))
+                copies[node, i] = None
     return copies
 
 

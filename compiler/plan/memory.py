@@ -1,4 +1,4 @@
-"""Where in the arena does each storage go?  Offsets without overlap of live ranges, as close to the lower bound as can be."""
+"""Where in the arena does each storage go?  Live ranges share no byte, and the arena is near its lower bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORK = 2_000_000  # pairs of storages that are looked at, all in all: about a se
 
 
 def plan_memory(program: Program, max_memory: int | None = None) -> MemoryPlan:
-    """Offsets for every arena storage. BudgetError, naming the tensors live at the peak, where they exceed `max_memory` bytes.
+    """Offsets for every arena storage; BudgetError, naming the tensors live at the peak, over `max_memory` bytes.
 
     The lower bound is the largest sum of bytes that are live at one step: most plans need no more.
     """
@@ -31,11 +31,15 @@ def plan_memory(program: Program, max_memory: int | None = None) -> MemoryPlan:
     total = max((o + s for o, s in zip(offsets, sizes)), default=0)
     if max_memory is not None and total > max_memory:
         live = sorted(((size, s) for s, size in zip(storages, sizes) if s.first <= step <= s.last), key=lambda p: -p[0])
-        rows = "\n".join(f"  {size:>12,} bytes  {s.label}{'  at ' + str(s.location) if s.location and str(s.location) else ''}"
-                         for size, s in live[:12])
-        raise BudgetError(f"the arena takes {total:,} bytes, {max_memory:,} are allowed; live at the peak (step {step}):\n{rows}",
+        rows = "\n".join(f"  {size:>12,} bytes  {s.label}{_at(s.location)}" for size, s in live[:12])
+        raise BudgetError(f"the arena takes {total:,} bytes, {max_memory:,} are allowed; live at the peak "
+                          f"(step {step}):\n{rows}",
                           hint="allow more with max_memory, or make the batch or the sequence shorter")
     return MemoryPlan(slots, total, peak, step, symbolic)
+
+
+def _at(location) -> str:
+    return f"  at {location}" if location is not None and str(location) else ""
 
 
 def _extent(size) -> int:
@@ -47,8 +51,8 @@ def _aligned(size: int) -> int:
 
 
 def _peak(storages: list[Storage], sizes: list[int]) -> tuple[int, int]:
-    events = sorted([(s.first, size) for s, size in zip(storages, sizes)] + [(s.last + 1, -size) for s, size in zip(storages, sizes)],
-                    key=lambda e: (e[0], e[1]))
+    pairs = list(zip(storages, sizes))
+    events = sorted([(s.first, size) for s, size in pairs] + [(s.last + 1, -size) for s, size in pairs])
     live = peak = step = 0
     for when, change in events:
         live += change
@@ -67,7 +71,7 @@ class _Packer:
         self.work = WORK
 
     def offsets(self) -> list[int]:
-        """An offset for each storage: the first placement found that needs no more than the peak, else the smallest found."""
+        """An offset for each storage: the first placement found that takes the peak alone, else the smallest found."""
         best: list[int] = []
         best_end = 0
         for order in self.orders:
@@ -87,8 +91,8 @@ class _Packer:
         return best
 
     def squeeze(self, order: list[int], limit: int) -> list[int] | None:
-        """Offsets within `limit`, or None: what fits nowhere goes earlier in the next attempt (squeaky wheel optimization: Joslin and
-        Clements, JAIR 10, 1999)."""
+        """Offsets within `limit`, or None: what fits nowhere goes earlier in the next attempt (squeaky wheel
+        optimization: Joslin and Clements, JAIR 10, 1999)."""
         order = list(order)
         for _ in range(ATTEMPTS):
             if self.work <= 0:
@@ -101,16 +105,17 @@ class _Packer:
         return None
 
     def pack(self, order: list[int], limit: int | None) -> tuple[list[int], int | None]:
-        """(offsets, None): each storage in turn lies in the tightest gap between those placed that are live at the same time.
+        """(offsets, None): each storage in turn lies in the tightest gap between those placed that live with it.
 
-        Within a limit it lies at the end of its gap whose neighbour lives longer; (offsets, i) where storage i fits nowhere.
+        Within a limit it lies at that end of its gap whose neighbour lives longer; (offsets, i) where i fits nowhere.
         """
         sizes, forever = self.sizes, 1 << 62
         offsets: list[int] = [-1] * len(sizes)
         for i in order:
             size = sizes[i]
             self.work -= len(self.neighbours[i]) + 1
-            busy = sorted((offsets[j], offsets[j] + sizes[j], self.storages[j].last) for j in self.neighbours[i] if offsets[j] >= 0)
+            busy = sorted((offsets[j], offsets[j] + sizes[j], self.storages[j].last)
+                          for j in self.neighbours[i] if offsets[j] >= 0)
             at, below, best, best_gap = 0, forever, None, None
             for low, high, last in busy if limit is None else (*busy, (limit, limit, forever)):
                 gap = low - at
@@ -159,7 +164,7 @@ def _neighbours(storages: list[Storage]) -> list[list[int]]:
 
 
 def _below(storages: list[Storage], offsets: list[int]) -> list[tuple[int, ...]]:
-    """For each storage those that are live with it and lie under it: at other extents it starts where the highest of them ends."""
+    """For each storage those that are live with it and lie under it: it starts where the highest of them ends."""
     return [tuple(sorted(j for j in found if offsets[j] < offsets[i])) for i, found in enumerate(_neighbours(storages))]
 
 
@@ -187,7 +192,8 @@ def _layout(plan: MemoryPlan, extents: Mapping[str, int]) -> tuple[dict[int, int
         return {id(slot.storage): slot.offset for slot in slots}, plan.arena_bytes
     sizes = [_aligned(evaluate(slot.storage.size, extents)) for slot in slots]
     starts = _stacked([slot.offset for slot in slots], [slot.above for slot in slots], sizes)
-    return {id(slot.storage): start for slot, start in zip(slots, starts)}, max(map(int.__add__, starts, sizes), default=0)
+    end = max(map(int.__add__, starts, sizes), default=0)
+    return {id(slot.storage): start for slot, start in zip(slots, starts)}, end
 
 
 def unbounded_symbols(program: Program) -> list[str]:

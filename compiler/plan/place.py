@@ -19,7 +19,9 @@ from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.rearrange import Concat, Pad, Reshape, Transpose
 from ..targets.target import Target
+from .donate import share_donated
 from .program import Branch, Launch, Loop, Place, Port, Program, Step, Storage
+from .rows import row_strides
 from .views import unview, view
 
 
@@ -31,9 +33,8 @@ def place_graph(graph: Graph, target: Target, donated: tuple[int, ...] = (), kee
 
 class _Planner:
     def __init__(self, graph: Graph, target: Target, donated: tuple[int, ...]):
-        self.graph = graph
+        self.graph, self.shared = share_donated(graph, donated)
         self.target = target
-        self.donated = donated
         self.places: dict[Value, Place] = {}
         self.kernels: list[Kernel] = []
         self.kernel_of: dict[str, int] = {}
@@ -93,8 +94,8 @@ class _Planner:
         steps = self.block(graph, wanted)
         return Program(graph.name, tuple(self.kernels), tuple(self.constants), tuple(steps), None,
                        tuple(Port(n, p.type) for n, p in zip(graph.input_names, graph.params)),
-                       tuple(Port(n, r.type) for n, r in zip(graph.output_names, graph.results)),
-                       graph.symbols, self.donated, tuple(self.labels))
+                       tuple(Port(n, r.type, self.shared.get(j)) for j, (n, r) in enumerate(zip(graph.output_names, graph.results))),
+                       graph.symbols, tuple(self.labels))
 
     def block(self, graph: Graph, wanted: dict[Value, Place]) -> list[Step]:
         """The steps of `graph`; values in `wanted` are to lie there."""
@@ -167,12 +168,19 @@ class _Planner:
         for i, value in enumerate(node.results):
             place = assigned.get(value)
             if place is None:
-                place = self._in_place(graph, node, i, operands) or self.arena(value.type, _label(node), node.location)
+                strides = row_strides(graph, value, self.target)
+                place = self._in_place(graph, node, i, operands, strides) or self._rows(value, strides, node)
             self.places[value] = place
             results.append(place)
         self._emit_launch(node.op, node.op.body, operands, results, steps, node.location, _label(node))
 
-    def _in_place(self, graph: Graph, node: Node, result: int, operands: list[Place]) -> Place | None:
+    def _rows(self, value: Value, strides: tuple[Dim, ...], node: Node) -> Place:
+        """Memory of its own for a value whose axes lie `strides` apart."""
+        place = self.arena(value.type, _label(node), node.location)
+        place.storage.size = _bytes(value, strides)
+        return replace(place, strides=strides)
+
+    def _in_place(self, graph: Graph, node: Node, result: int, operands: list[Place], strides: tuple[Dim, ...]) -> Place | None:
         """The operand whose storage this result may take over: it is read for the last time here, element by element."""
         if self.scopes:
             return None
@@ -181,7 +189,7 @@ class _Planner:
             operand, place = node.operands[j], operands[j]
             if place.storage.kind != "arena" or place.dtype.itemsize != value.dtype.itemsize or operand.shape != value.shape:
                 continue
-            if place.storage.size != value.type.nbytes or place.strides != row_major(value.shape) or place.offset != 0:
+            if place.storage.size != _bytes(value, strides) or place.strides != strides or place.offset != 0:
                 continue
             if any(self._used_after(graph, node, other) for other, p in self.places.items() if p.storage is place.storage):
                 continue
@@ -213,7 +221,7 @@ class _Planner:
             place = self.arena(TensorType(buffer.shape, buffer.dtype), f"{label} workspace", location)
             self.touch(place)
             spaces.append(place)
-        steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock))
+        steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock, body))
 
     def _kernel(self, op, body: Graph, operands, results) -> tuple[int, tuple[Buffer, ...]]:
         """The number of the kernel for this group at these strides, made once for equal ones."""
@@ -377,6 +385,11 @@ class _Planner:
             branches.append(tuple(self.block(branch, dict(zip(branch.results, places)))))
             self.close_scope()
         steps.append(Branch(index, tuple(branches)))
+
+
+def _bytes(value: Value, strides: tuple[Dim, ...]) -> Dim:
+    """The bytes of a value's memory whose axes lie `strides` apart, outermost first."""
+    return value.shape[0] * strides[0] * value.dtype.itemsize if value.shape else value.dtype.itemsize
 
 
 def _buffer(name: str, place: Place, role: str) -> Buffer:

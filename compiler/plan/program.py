@@ -10,12 +10,14 @@ import numpy as np
 from ..core.dims import Dim, Symbol
 from ..core.dtypes import DType
 from ..core.types import TensorType
+from ..graph.graph import Graph
 from ..kernel.ir import Kernel
 
 
 @dataclass(eq=False)
 class Storage:
-    """A stretch of memory. `kind`: "arena" (planned), "constant", "input" or "output" (`index` says which); `size` in bytes.
+    """A stretch of memory. `kind`: "arena" (planned), "constant", "input" or "output" (`index` says which); `size` in
+    bytes.
 
     `first` and `last` are the steps between which an arena storage is live; `label` names it for people.
     """
@@ -42,20 +44,21 @@ class Place:
 
 @dataclass(frozen=True)
 class Launch:
-    """Run kernel number `kernel` on `places`, in the order of its parameters. Live ranges count in `step`s, which grow in program
-    order."""
+    """Run kernel number `kernel` on `places`, in the order of its parameters. Live ranges count in `step`s, which grow
+    in program order. `group` is the graph that the kernel computes, for reports: it is no part of the program's text."""
 
     kernel: int
     places: tuple[Place, ...]
     location: object = None
     label: str = ""
     step: int = 0
+    group: Graph | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Loop:
-    """`steps` for counter = 0 .. trip-1; the counter is a symbol that offsets may hold. With `condition` it also ends where the
-    bool at that place is false after `before` has run."""
+    """`steps` for counter = 0 .. trip-1; the counter is a symbol that offsets may hold. With `condition` it also ends
+    where the bool at that place is false after `before` has run."""
 
     counter: Symbol
     trip: Dim | None
@@ -86,7 +89,8 @@ class Slot:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The arena: `slots`, `arena_bytes` (for the largest declared extents), and the `lower_bound`: bytes live at the peak step."""
+    """The arena: `slots`, `arena_bytes` (for the largest declared extents), and the `lower_bound`: bytes live at the
+    peak step."""
 
     slots: tuple[Slot, ...]
     arena_bytes: int
@@ -97,15 +101,18 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of a program: its public name and type."""
+    """An input or output of a program: its public name and type. An output that `shares` an input's memory may be given the
+    same array as that one: it is written when the input is not needed any more."""
 
     name: str
     type: TensorType
+    shares: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Kernels, constants, steps, and the memory plan: all that code generation needs. Two programs are equal when their text is."""
+    """Kernels, constants, steps, and the memory plan: all that code generation needs. Two programs are equal when their
+    text is."""
 
     name: str
     kernels: tuple[Kernel, ...]
@@ -115,7 +122,6 @@ class Program:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     symbols: tuple[Symbol, ...]
-    donated: tuple[int, ...] = ()
     labels: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
@@ -124,13 +130,16 @@ class Program:
 
     def __eq__(self, other) -> bool:
         from .text import print_program
-        return self is other or isinstance(other, Program) and print_program(self, kernels=True) == print_program(other, kernels=True)
+        if not isinstance(other, Program):
+            return NotImplemented
+        return self is other or print_program(self, kernels=True) == print_program(other, kernels=True)
 
     def __hash__(self) -> int:
         return hash((self.name, len(self.kernels), len(self.steps), self.inputs, self.outputs))
 
     def verify(self) -> "Program":
-        """Check every rule of programs; VerifyError names the step and the storage that break one. Returns the program itself."""
+        """Check every rule of programs; VerifyError names the step and the storage that break one. Returns the program
+        itself."""
         from .verify import verify
         verify(self)
         return self

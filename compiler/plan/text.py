@@ -19,10 +19,10 @@
       }
     }
 
-A place is a storage, `[its offset in elements]`, its type and its strides. What is left out is that of the whole: no offset is 0,
-no strides are row-major, no type is that of the input, output or constant. Steps before a `while` run before each test of its
-condition. Constants are named by digest and live beside the text; kernels follow it or live beside it. `#` starts a comment, as
-in the text of graphs.
+A place is a storage, `[its offset in elements]`, its type and its strides. What is left out is that of the whole: no
+offset is 0, no strides are row-major, no type is that of the input, output or constant. Steps before a `while` run
+before each test of its condition. Constants are named by digest and live beside the text; kernels follow it or live
+beside it. `#` starts a comment, as in the text of graphs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ from ..graph.tokens import Tokens, format_location, format_name
 from ..kernel.ir import Kernel, row_major
 from ..kernel.text import parse_kernel, print_kernel
 from ..ops.constant import Constant
-from .program import Branch, Launch, Loop, MemoryPlan, Place, Port, Program, Slot, Step, Storage, arena_storages, places_of
+from .program import (Branch, Launch, Loop, MemoryPlan, Place, Port, Program, Slot, Step, Storage, arena_storages,
+                      places_of)
 
 WIDTH = 120
 
@@ -51,7 +52,8 @@ WIDTH = 120
 def print_program(program: Program, kernels: bool = False) -> str:
     """The text of `program`; with `kernels` theirs follows it.
 
-    `parse_program` reads it back, given `program_constants(program)`, and `program.kernels` where their text does not follow.
+    `parse_program` reads it back, given `program_constants(program)`, and `program.kernels` where their text does not
+    follow.
     """
     text = "\n".join(_Printer(program).lines()) + "\n"
     return "\n".join([text, *map(print_kernel, program.kernels)]) if kernels else text
@@ -80,18 +82,17 @@ class _Printer:
         head = f"program {format_name(program.name)}"
         if program.symbols:
             head += f" symbols({', '.join(map(_format_symbol, program.symbols))})"
-        if program.donated:
-            head += f" donated({', '.join(map(str, program.donated))})"
         lines = [head + " {"]
         for kind, ports in (("input", program.inputs), ("output", program.outputs)):
-            lines += [f"  {kind} {i} {format_name(port.name)}: {port.type}" for i, port in enumerate(ports)]
+            lines += [f"  {kind} {i} {format_name(port.name)}: {port.type}" + _shared(port) for i, port in enumerate(ports)]
         for i, array in enumerate(program.constants):
-            lines.append(f"  constant {i}{_quoted(self._labels.get(i, ''))}: {_array_type(array)}@{Constant(array).digest}")
+            label = _quoted(self._labels.get(i, ""))
+            lines.append(f"  constant {i}{label}: {_array_type(array)}@{Constant(array).digest}")
         lines += [f"  {self.slot(i, storage)}" for i, storage in enumerate(self._slots)]
         plan = program.plan
         if plan is not None:
-            lines.append(f"  arena {plan.arena_bytes} bytes, lower bound {plan.lower_bound} bytes at step {plan.peak_step}"
-                         + (", symbolic" if plan.is_symbolic else ""))
+            lines.append(f"  arena {plan.arena_bytes} bytes, lower bound {plan.lower_bound} bytes at step "
+                         f"{plan.peak_step}{', symbolic' if plan.is_symbolic else ''}")
         for i, (kernel, label) in enumerate(zip(program.kernels, _kernel_labels(program))):
             lines.append(f"  kernel {i} {format_name(kernel.name)}{_quoted(label)}")
         for step in program.steps:
@@ -129,7 +130,8 @@ class _Printer:
         text = f"{head}({', '.join(places[:count])}) -> ({', '.join(places[count:])})"
         if len(text) > WIDTH:
             comma = f",\n{indent}    "
-            reads, writes = (f"({comma[1:]}{comma.join(part)})" if part else "()" for part in (places[:count], places[count:]))
+            reads, writes = (f"({comma[1:]}{comma.join(part)})" if part else "()"
+                             for part in (places[:count], places[count:]))
             text = f"{head}{reads} -> {writes}"
         return [text + _location(launch)]
 
@@ -138,7 +140,7 @@ class _Printer:
         declared = None
         if storage.kind == "arena":
             if id(storage) not in self._numbers:
-                raise FormatError(f"the storage {storage.label!r} has no slot in the plan of program {self._program.name!r}")
+                raise FormatError(f"storage {storage.label!r} has no slot in program {self._program.name!r}")
             text = f"slot {self._numbers[id(storage)]}{_quoted(storage.label)}"
         elif storage.kind == "constant":
             text = f"constant {storage.index}{_quoted(storage.label)}"
@@ -152,6 +154,10 @@ class _Printer:
         if type == declared and is_dense and not offset:
             return text
         return f"{text}{offset}: {type}" + ("" if is_dense else f" strides({', '.join(map(str, place.strides))})")
+
+
+def _shared(port: Port) -> str:
+    return f" shares input {port.shares}" if port.shares is not None else ""
 
 
 def _quoted(label: str) -> str:
@@ -179,7 +185,8 @@ def _constant_storages(program: Program) -> Iterable[Storage]:
 
 
 # ---- parsing ---------------------------------------------------------------------------------------------------------
-def parse_program(text: str, kernels: Iterable[Kernel] | None = None, constants: Mapping[str, np.ndarray] | None = None) -> Program:
+def parse_program(text: str, kernels: Iterable[Kernel] | None = None,
+                  constants: Mapping[str, np.ndarray] | None = None) -> Program:
     """The program that `text` spells. `kernels` are those whose text does not follow; `constants` the arrays by digest.
 
     FormatError, with line and column, where the text can't be read, and where kernels or constants are missing.
@@ -192,7 +199,8 @@ def parse_program(text: str, kernels: Iterable[Kernel] | None = None, constants:
             kernel = parse_kernel(part)
             known[kernel.name] = kernel
     tokens = Tokens(text[:split], "program text")
-    missing = dict.fromkeys(t[1:] for kind, t, _, _ in tokens.tokens if kind == "hash" and t[1:] not in (constants or {}))
+    missing = dict.fromkeys(token[1:] for kind, token, _, _ in tokens.tokens
+                            if kind == "hash" and token[1:] not in (constants or {}))
     if missing:
         raise FormatError(f"program text names {len(missing)} constants that were not given: {', '.join(missing)}",
                           hint="pass the arrays that program_constants() gave when the text was made")
@@ -211,7 +219,6 @@ class _Parser(LiteralParser):
         if tokens.accept("symbols"):
             self._symbols()
         declared = tuple(self.symbols.values())
-        donated = tuple(self.sequence(self.number)) if tokens.accept("donated") else ()
         tokens.expect("{")
         self.ports: dict[str, list[Port]] = {"input": [], "output": []}
         self.storages: dict[str, list[Storage]] = {"input": [], "output": [], "constant": [], "slot": []}
@@ -233,10 +240,10 @@ class _Parser(LiteralParser):
             else:
                 self.kernel(kernels)
         steps = self.steps()
-        slots = tuple(Slot(storage, offset, above) for storage, (offset, above) in zip(self.storages["slot"], self.slots))
+        slots = tuple(Slot(storage, *found) for storage, found in zip(self.storages["slot"], self.slots))
         return Program(name, tuple(kernels[k] for k in self.kernels), tuple(self.arrays), steps,
-                       MemoryPlan(slots, *plan) if plan is not None else None, tuple(self.ports["input"]), tuple(self.ports["output"]),
-                       declared, donated, tuple(self.labels))
+                       MemoryPlan(slots, *plan) if plan is not None else None, tuple(self.ports["input"]),
+                       tuple(self.ports["output"]), declared, tuple(self.labels))
 
     def _symbols(self) -> None:
         first = self.tokens.at
@@ -267,7 +274,9 @@ class _Parser(LiteralParser):
         self.next_number(kind, len(found))
         name = self.tokens.name(f"the {kind}'s name")
         self.tokens.expect(":")
-        port = Port(name, self.type())
+        type = self.type()
+        shares = self.tokens.accept("shares") and self.tokens.expect("input") and self.number()
+        port = Port(name, type, shares)
         storage = Storage(kind, len(found), port.type.nbytes, name)
         self.types[id(storage)] = port.type
         self.storages[kind].append(storage)

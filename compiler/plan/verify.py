@@ -1,8 +1,8 @@
-"""Is a program well formed?  Launches fit their kernels, places lie inside their storages, live ranges share no memory, and nothing is
-read that was not written.
+"""Is a program well formed?  Launches fit their kernels, places lie inside their storages, live ranges share no memory,
+and nothing is read that was not written.
 
-Dims are tried at corners: every symbol at its lower fact, and at its upper one (or far up); loop counters at the first, second and last
-iteration. What symbols decide is thus found where the facts allow it at a corner.
+Dims are tried at corners: every symbol at its lower fact, and at its upper one (or far up); loop counters at the first,
+second and last iteration. What symbols decide is thus found where the facts allow it at a corner.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..core.dims import UNBOUNDED, Dim, Symbol, evaluate, symbols_of
 from ..core.errors import LaminaError, VerifyError
 from ..kernel.ir import Buffer
 from .memory import ALIGNMENT, bytes_at, starts_at
-from .program import Branch, Launch, Loop, Place, Program, Step, Storage, arena_storages, walk_launches
+from .program import Branch, Launch, Loop, Place, Program, Step, Storage, arena_storages, places_of, walk_launches
 
 MOST_ROWS = 4096  # of a place that are looked at one by one
 FAR = 37  # how far above its lower fact a symbol without an upper one is tried, in multiples of it
@@ -25,14 +25,15 @@ FAR = 37  # how far above its lower fact a symbol without an upper one is tried,
 def verify(program: Program) -> None:
     """Check `program` against the rules of programs; VerifyError names the step and the storage that break one.
 
-    Launches: one place for each parameter of the kernel, of its dtype, and of its shape and strides unless the kernel takes the memory
-    as one axis; constants for role "constant"; nothing writes to constants, nor to inputs that were not donated. Places lie inside of
-    their storages. Arena storages have aligned slots in the plan; live ranges cover every use, those of a loop's memory that steps
-    outside of it use too the whole loop; storages that live at the same time share no byte. What a step reads, a step before it may
-    have written; outputs are written.
+    Launches: one place for each parameter of the kernel, of its dtype, and of its shape and strides unless the kernel
+    takes the memory as one axis; constants for role "constant"; nothing writes to constants and inputs. An output that
+    shares an input's memory is of its type, and written by no step before the last that reads the input. Places lie inside of their storages. Arena storages have aligned slots in the plan; live ranges cover
+    every use, those of a loop's memory that steps outside of it use too the whole loop; storages that live at the same
+    time share no byte. What a step reads, a step before it may have written; outputs are written.
     """
     verifier = _Verifier(program)
     verifier.launches()
+    verifier.shared_outputs()
     verifier.slots()
     verifier.live_ranges()
     for extents in corners(program.symbols):
@@ -42,7 +43,8 @@ def verify(program: Program) -> None:
 def corners(symbols: Iterable[Symbol]) -> list[dict[str, int]]:
     """Extents of `symbols` at which to try: all at their lower facts, and all at their upper ones."""
     low = {s.name: -(-s.lower // s.multiple) * s.multiple for s in symbols}
-    high = {s.name: (s.upper // s.multiple * s.multiple if s.upper < UNBOUNDED else low[s.name] + FAR * s.multiple) for s in symbols}
+    high = {s.name: (s.upper // s.multiple * s.multiple if s.upper < UNBOUNDED else low[s.name] + FAR * s.multiple)
+            for s in symbols}
     return [low] if low == high else [low, high]
 
 
@@ -53,7 +55,8 @@ class _Verifier:
         self.location = None
 
     def fail(self, problem: str):
-        raise VerifyError(f"program {self.program.name!r}{', ' + self.where if self.where else ''}: {problem}", location=self.location)
+        raise VerifyError(f"program {self.program.name!r}{', ' + self.where if self.where else ''}: {problem}",
+                          location=self.location)
 
     def require(self, holds: bool, problem: str) -> None:
         if not holds:
@@ -68,7 +71,7 @@ class _Verifier:
         else:
             self.where, self.location = f"loop {step.counter.name}" if isinstance(step, Loop) else "a branch", None
 
-    # ---- launches ------------------------------------------------------------------------------------------------------
+    # ---- launches ----------------------------------------------------------------------------------------------------
     def launches(self) -> None:
         program = self.program
         counts = {"input": len(program.inputs), "output": len(program.outputs), "constant": len(program.constants)}
@@ -79,7 +82,8 @@ class _Verifier:
             self.require(launch.step > previous, f"step {previous} runs before it")
             previous = launch.step
             params = program.kernels[launch.kernel].params
-            self.require(len(launch.places) == len(params), f"{len(launch.places)} places are given, the kernel takes {len(params)}")
+            self.require(len(launch.places) == len(params),
+                         f"{len(launch.places)} places are given, the kernel takes {len(params)}")
             for place, buffer in zip(launch.places, params):
                 storage = place.storage
                 self.require(storage.kind == "arena" or 0 <= storage.index < counts.get(storage.kind, 0),
@@ -91,19 +95,46 @@ class _Verifier:
         shown = f"{buffer.name}, {named(place.storage)},"
         self.require(place.dtype == buffer.dtype, f"{shown} holds {place.dtype}, the kernel takes {buffer.dtype}")
         kind = place.storage.kind
-        self.require((buffer.role == "constant") == (kind == "constant"), f"{shown} is given for the role {buffer.role!r}")
+        self.require((buffer.role == "constant") == (kind == "constant"),
+                     f"{shown} is given for the role {buffer.role!r}")
         writes = buffer.role not in ("in", "constant")
-        self.require(not writes or kind != "input" or place.storage.index in self.program.donated, f"{shown} is written, and not donated")
+        self.require(not writes or kind != "input", f"{shown} is written")
         self.require(buffer.role != "workspace" or kind == "arena", f"{shown} is given as a workspace")
         if (place.shape, place.strides) == (buffer.shape, buffer.strides):
             return
-        self.require(buffer.strides == (1,), f"{shown} is [{_dims(place.shape)}] with strides ({_dims(place.strides)}), the kernel takes "
-                                             f"[{_dims(buffer.shape)}] with ({_dims(buffer.strides)})")
+        self.require(buffer.strides == (1,),
+                     f"{shown} is [{_dims(place.shape)}] with strides ({_dims(place.strides)}), the kernel takes "
+                     f"[{_dims(buffer.shape)}] with ({_dims(buffer.strides)})")
         span = _span(place)
         self.require(span == buffer.shape[0] or _above(span, buffer.shape[0]),
                      f"{shown} spans {span} elements, the kernel takes {buffer.shape[0]}")
 
-    # ---- the plan ------------------------------------------------------------------------------------------------------
+    def shared_outputs(self) -> None:
+        """An output that lies in an input's memory is written when the input has been read, or by the step that reads it last."""
+        program = self.program
+        reads: dict[int, int] = {}
+        writes: dict[int, int] = {}
+        for step in program.steps:
+            first, last = _steps_of((step,))
+            for place in places_of((step,)):
+                if place.storage.kind == "input":
+                    reads[place.storage.index] = max(last, reads.get(place.storage.index, last))
+                elif place.storage.kind == "output":
+                    writes[place.storage.index] = min(first, writes.get(place.storage.index, first))
+        taken: set[int] = set()
+        for j, port in enumerate(program.outputs):
+            if port.shares is None:
+                continue
+            self.where, self.location = f"output {port.name!r}", None
+            self.require(0 <= port.shares < len(program.inputs), f"there is no input {port.shares} to share")
+            owner = program.inputs[port.shares]
+            self.require(port.shares not in taken, f"another output lies in the memory of {owner.name!r} too")
+            taken.add(port.shares)
+            self.require(port.type == owner.type, f"{port.type} can't lie in the memory of {owner.name!r}, {owner.type}")
+            self.require(reads.get(port.shares, -1) <= writes.get(j, 0),
+                         f"it is written in step {writes.get(j)}, where {owner.name!r}, whose memory it shares, is still to be read")
+
+    # ---- the plan ----------------------------------------------------------------------------------------------------
     def slots(self) -> None:
         self.where, self.location = "", None
         plan = self.program.plan
@@ -115,7 +146,8 @@ class _Verifier:
         for i, slot in enumerate(plan.slots):
             self.require(slot.offset >= 0 and slot.offset % ALIGNMENT == 0,
                          f"{named(slot.storage)} begins at {slot.offset}, which is no multiple of {ALIGNMENT}")
-            self.require(plan.is_symbolic or isinstance(slot.storage.size, int), f"{named(slot.storage)} is symbolic, the plan is not")
+            self.require(plan.is_symbolic or isinstance(slot.storage.size, int),
+                         f"{named(slot.storage)} is symbolic, the plan is not")
             for j in slot.above:
                 self.require(0 <= j < len(plan.slots) and plan.slots[j].offset < slot.offset,
                              f"{named(slot.storage)} lies above slot {j}, which does not begin below it")
@@ -127,8 +159,8 @@ class _Verifier:
                 apart = j in a.above or i in b.above
             else:
                 apart = a.offset + a.storage.size <= b.offset or b.offset + b.storage.size <= a.offset
-            self.require(apart, f"{named(a.storage)} (steps {a.storage.first} to {a.storage.last}) and {named(b.storage)} (steps "
-                                f"{b.storage.first} to {b.storage.last}) live at the same time and share memory")
+            self.require(apart, f"{_with_life(a.storage)} and {_with_life(b.storage)} live at the same time and share "
+                                "memory")
 
     def neighbours(self) -> Iterator[tuple[int, int]]:
         """The pairs of slots that live at the same time."""
@@ -141,7 +173,7 @@ class _Verifier:
 
     def live_ranges(self) -> None:
         """Every use of an arena storage lies within its live range."""
-        inside: dict[int, set[int]] = {}  # for each storage the loops that use it; 0 stands for the steps outside of all
+        inside: dict[int, set[int]] = {}  # for each storage the loops that use it; 0: steps outside of all loops
 
         def used(storage: Storage, step: int, loops: tuple[Loop, ...]) -> None:
             if storage.kind != "arena":
@@ -168,7 +200,8 @@ class _Verifier:
                     if (first := _steps_of((step,))[0]) is not None:
                         self.at(step)
                         used_before = step.index.storage
-                        self.require(used_before.kind != "arena" or used_before.first <= first, f"{named(used_before)} is read before it lives")
+                        self.require(used_before.kind != "arena" or used_before.first <= first,
+                                     f"{named(used_before)} is read before it lives")
                     for branch in step.branches:
                         visit(branch, loops)
         spans: dict[int, tuple[int | None, int | None]] = {}
@@ -182,10 +215,10 @@ class _Verifier:
                 self.at(loop)
                 first, last = spans[id(loop)]
                 self.require(storage.first <= first and last <= storage.last,
-                             f"{named(storage)} is used inside and outside of it, but lives in the steps {storage.first} to {storage.last}, "
-                             f"not {first} to {last}")
+                             f"{named(storage)} is used inside and outside of it, but lives in the steps "
+                             f"{storage.first} to {storage.last}, not {first} to {last}")
 
-    # ---- memory at given extents ------------------------------------------------------------------------------------------
+    # ---- memory at given extents -------------------------------------------------------------------------------------
     def memory_at(self, extents: Mapping[str, int]) -> None:
         """Storages fit the arena, places their storages, and reads follow writes."""
         self.where, self.location = "", None
@@ -261,7 +294,8 @@ class _Verifier:
         key = _key(place.storage)
         if not written.covers(key, *found):  # what lies between its rows may be nobody's
             rows = _rows(place, extents)
-            self.require(all(written.covers(key, low, high) for low, high in rows), f"{named(place.storage)} is read before it is written{shown}")
+            self.require(all(written.covers(key, low, high) for low, high in rows),
+                         f"{named(place.storage)} is read before it is written{shown}")
 
     def reach(self, place: Place, extents, sizes, shown: str) -> tuple[int, int] | None:
         """The bytes from the first to behind the last element of a place; None where it has none."""
@@ -277,7 +311,8 @@ class _Verifier:
         low = (offset + sum(s for s in steps if s < 0)) * size
         high = (offset + sum(s for s in steps if s > 0) + 1) * size
         total = sizes[_key(place.storage)]
-        self.require(0 <= low and high <= total, f"the bytes {low} to {high} of {named(place.storage)} are reached, it has {total}{shown}")
+        self.require(0 <= low and high <= total,
+                     f"the bytes {low} to {high} of {named(place.storage)} are reached, it has {total}{shown}")
         return low, high
 
 
@@ -313,12 +348,17 @@ class _Written:
         first, *others = sides
         self.found = first.found
         for other in others:
-            self.found = {key: common(ranges, other.found[key]) for key, ranges in self.found.items() if key in other.found}
+            self.found = {key: common(ranges, other.found[key]) for key, ranges in self.found.items()
+                          if key in other.found}
 
 
 def named(storage: Storage) -> str:
     """A storage as messages name it."""
     return f"{'the arena storage' if storage.kind == 'arena' else storage.kind} {storage.label!r}"
+
+
+def _with_life(storage: Storage) -> str:
+    return f"{named(storage)} (steps {storage.first} to {storage.last})"
 
 
 def _key(storage: Storage):

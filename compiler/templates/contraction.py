@@ -12,25 +12,28 @@ from ..graph.graph import Graph
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
-from ..lower.loops import SLOW, flat_index, flatten, group_symbols, reader
+from ..lower.loops import flatten, group_symbols, reader
 from ..targets.target import Target
+from .apart import rows_apart
 from .depthwise import is_depthwise, lower_depthwise
+from .gates import find_gates
+from .epilogue import store_results
 from .microkernel import accumulate_tile
-from .problem import Axis, decode, find_main, make_problem, spread
-from .tile import UNIT_FLOPS, UNITS, Tile, choose_tile, tile_rows
+from .problem import Axis, decode, find_main, make_problem
+from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, epilogue_cost, tile_rows
+from .winograd import is_winograd, lower_winograd
 
-REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones go through the stack
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
-FEW_TILES = 2  # tiles of rows up to which a panel is hardly used again: it streams past, and is asked for ahead of its use
-AHEAD_BYTES = 4096
-LINE_BYTES = 64
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
 def lower_contraction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
     """The kernel of a contraction group."""
-    if is_depthwise(find_main(body)):
+    main = find_main(body)
+    if is_depthwise(main):
         return lower_depthwise(body, params, results, target, name)
+    if is_winograd(main):
+        return lower_winograd(body, params, results, target, name)
     return _Contraction(body, params, results, target).kernel(name)
 
 
@@ -51,24 +54,32 @@ class _Contraction:
             self.elements.computed[value] = reader(buffer, self.own[value])
         self.workspace: Buffer | None = None
         p = self.problem
+        self.left = self.own[p.a]
+        self.gates = find_gates(body, p.node)
+        self.parts = [g.results[0] for g in self.gates] or [p.node.results[0]]  # what a tile holds, side by side
         self.tile = choose_tile(p.row_count, p.columns.extent, self.dtype, target)
-        if p.packed:
+        if self.gates:
+            self.tile = choose_gate_tile(p.row_count, p.columns.extent, p.gates, self.dtype, target)
+        elif p.packed:
             lanes = target.lanes(self.dtype)
             vectors = p.packed // lanes
             most = max(1, (target.vector_registers - vectors - 1) // vectors)
             count = p.row_count
             self.tile = Tile(min(most, count) if isinstance(count, int) else most, vectors, lanes)
         self.rows = tile_rows(p, self.tile)
-        self.epilogue_cost = sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes
-                                 if n.op.is_pointwise)
+        self.epilogue_cost = epilogue_cost(body)
 
     def kernel(self, name: str) -> Kernel:
         if self._is_dot():
             self._dots()
         else:
             self._pack_at_run_time()
+            spread_out = rows_apart(self.problem, self.left, self.dtype, self.tile, self.target, self.block)
+            if spread_out is not None:
+                self.problem, self.left = spread_out
+                self.rows = tile_rows(self.problem, self.tile)
             self._emit()
-        spaces = (self.workspace,) if self.workspace is not None else ()
+        spaces = [space for space in (self.workspace, self.left) if space is not None and space.role == "workspace"]
         return Kernel(name, (*self.own.values(), *self.out, *spaces), self.block.statements, tuple(self.symbols))
 
     # ---- few results for each sum --------------------------------------------------------------------------------------
@@ -105,7 +116,7 @@ class _Contraction:
                 with block.loop("k", axis.extent, "vector" if inner else "serial", lanes if inner else 1, 4 if inner else 1) as k:
                     nest(depth + 1, add(a, mul(k, as_expr(axis.a))), add(b, mul(k, as_expr(axis.b))))
             nest(0, block.let("a", a), block.let("b", b))
-            self._store(position, column, load(acc, ()))
+            self._store(position, column, [load(acc, ())])
 
     # ---- operand B -----------------------------------------------------------------------------------------------------
     def _pack_at_run_time(self) -> None:
@@ -163,7 +174,7 @@ class _Contraction:
         panels = (p.columns.extent + (tile.width - 1)) // tile.width
         tiles = rows.tiles * rows.line_count
         batch = p.batch_count
-        flops = 2 * nominal(p.row_count) * nominal(p.columns.extent) * nominal(p.sum_count)
+        flops = 2 * nominal(p.row_count) * nominal(p.columns.extent) * p.gates * nominal(p.sum_count)
         block_tiles = self._block_tiles(nominal(tiles))
         row_blocks = (tiles + (block_tiles - 1)) // block_tiles
         wanted = max(1, min(UNITS, flops * nominal(batch) // UNIT_FLOPS))
@@ -198,7 +209,7 @@ class _Contraction:
         return self.block.let("count", minimum(sub(as_expr(total), first), size))
 
     def _block_tiles(self, tiles: int) -> int:
-        """Tiles whose rows of A stay in half of the L2 cache while the panels pass by, all blocks about alike.
+        """Tiles whose rows of A fill the L2 cache while the panels pass by, all blocks about alike.
 
         Rows of a convolution overlap: what counts is the input that they cover, not the length of their sums.
         """
@@ -206,7 +217,7 @@ class _Contraction:
         covered = nominal(product(self.own[p.a].shape)) * self.own[p.a].dtype.itemsize
         rows = max(1, nominal(p.row_count) * nominal(p.batch_count))
         row_bytes = max(1, min(nominal(p.sum_count) * self.dtype.itemsize, -(-covered // rows)))
-        most = max(1, self.target.l2_bytes // 2 // (row_bytes * self.tile.rows))
+        most = max(1, self.target.l2_bytes // (row_bytes * self.tile.rows))
         blocks = -(-tiles // most)
         return -(-tiles // blocks)
 
@@ -253,7 +264,7 @@ class _Contraction:
 
     def _columns(self, batch, line, start: Expr, size: int, panel: Expr, left: Expr | None) -> None:
         extent, width = self.problem.columns.extent, self.tile.width
-        if not isinstance(extent, int):
+        if not isinstance(extent, int) or self.gates and extent % width:
             self._tile(batch, line, start, size, panel, width, left, minimum(sub(as_expr(extent), mul(panel, width)), width))
             return
         whole, rest = divmod(extent, width)
@@ -269,12 +280,12 @@ class _Contraction:
     def _tile(self, batch, line, start: Expr, size: int, panel: Expr, columns: int, left: Expr | None, valid: Expr | None = None) -> None:
         """`size` rows from `start` (of which `left` exist, where that is not all) by `columns` columns of a panel (`valid` of them)."""
         p, block, lanes = self.problem, self.block, self.tile.lanes
-        padded = -(-columns // lanes) * lanes
+        padded = -(-columns // lanes) * lanes * p.gates
         packed = bool(p.packed) or self.workspace is not None
         row_offset = self._row_offsets(batch, line, start, size, left)
         b_base = self._b_base(batch, panel)
-        a, b = self.own[p.a], self.workspace if self.workspace is not None else self.own[p.b]
-        width = self.tile.width
+        a, b = self.left, self.workspace if self.workspace is not None else self.own[p.b]
+        width = self.tile.width * p.gates
 
         def left_factor(r: int, k: Expr) -> Expr:
             return load(a, (add(row_offset[r][0], add(k, row_offset[r][1])),))
@@ -282,12 +293,7 @@ class _Contraction:
         def right_factor(k: Expr, lane: Expr) -> Expr:
             return load(b, (add(add(b_base, mul(k, width) if packed else k), lane),))
         sums = [(s.extent, s.a, None if packed else s.b) for s in p.sums]
-        def ahead(k: Expr) -> None:
-            for line in range(0, width * self.dtype.itemsize, LINE_BYTES):
-                block.prefetch(b, (add(add(b_base, mul(k, width)), (AHEAD_BYTES + line) // self.dtype.itemsize),))
-        streams = packed and isinstance(self.rows.tiles, int) and self.rows.tiles * nominal(self.rows.line_count) <= FEW_TILES
-        acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor, right_factor,
-                              ahead if streams else None)
+        acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor, right_factor)
         self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
 
     def _b_base(self, batch: list[Expr], panel: Expr) -> Expr:
@@ -302,7 +308,7 @@ class _Contraction:
             if p.packed or axis.b != 0:
                 flat = add(mul(flat, as_expr(axis.extent)), at)
         panels = (p.columns.extent + (width - 1)) // width
-        return self.block.let("b", mul(add(mul(flat, as_expr(panels)), panel), as_expr(p.sum_count * width)))
+        return self.block.let("b", mul(add(mul(flat, as_expr(panels)), panel), as_expr(p.sum_count * width * p.gates)))
 
     def _row_offsets(self, batch, line, start: Expr, size: int, left: Expr | None) -> list[tuple[Expr, int | Expr]]:
         """For each row of the tile: (a base, a further offset). Rows along one axis share the base and differ by a constant."""
@@ -336,7 +342,7 @@ class _Contraction:
                     position = self._row_position(batch, line, add(start, r))
                     with block.loop("l", columns, "vector" if columns > 1 else "unroll", lanes if columns > 1 else 1) as lane:
                         self.elements.enter()
-                        self._store(position, add(first, lane), load(acc, (r, lane)))
+                        self._store(position, add(first, lane), self._made(acc, r, lane))
                         self.elements.leave()
                 if left is not None and r:
                     with block.when(compare("gt", left, as_expr(r))):
@@ -358,7 +364,7 @@ class _Contraction:
             is_vector = columns > 1
             with block.loop("l", as_expr(columns) if valid is None else valid, "vector" if is_vector else "serial", lanes if is_vector else 1) as lane:
                 self.elements.enter()
-                self._store(position, add(first, lane), load(tile, (r, lane)))
+                self._store(position, add(first, lane), self._made(tile, r, lane))
                 self.elements.leave()
             self.elements.leave()
 
@@ -366,14 +372,14 @@ class _Contraction:
         inner = [self.block.let("row", row)] if len(self.rows.inner) == 1 else decode(self.block, self.rows.inner, self.block.let("row", row))
         return [*zip(self.problem.batch, batch), *zip(self.rows.lines, line), *zip(self.rows.inner, inner)]
 
-    def _store(self, position: list[tuple[Axis, Expr]], column: Expr, value: Expr) -> None:
+    def _made(self, tile: Buffer, row: Expr | int, lane: Expr) -> list[Expr]:
+        """What the tile holds for a row and column of each part of the product."""
+        return [load(tile, (row, add(lane, i * self.tile.width))) for i in range(len(self.parts))]
+
+    def _store(self, position: list[tuple[Axis, Expr]], column: Expr, values: list[Expr]) -> None:
         node = self.problem.node
         index: list[Expr] = [as_expr(0)] * node.results[0].type.rank
         for axis, at in (*position, (self.problem.columns, column)):
             if axis.dim is not None:
                 index[axis.dim] = add(index[axis.dim], mul(at, as_expr(axis.scale)))
-        made = self.block.let("sum", value)
-        self.elements.computed[node.results[0]] = lambda _: made
-        for result, buffer, own in zip(self.body.results, self.results, self.out):
-            here = spread(index, node.results[0].shape, result.shape)
-            self.block.store(own, (flat_index(buffer, here),), self.elements.at(result, here))
+        store_results(self.block, self.elements, self.body, dict(zip(self.parts, values)), self.results, self.out, index)

@@ -11,10 +11,11 @@ from ..graph.graph import Graph, Node
 from ..kernel.builder import BlockBuilder, Expr, add, as_expr, binary, cast, constant, floordiv, load, mod, mul
 from ..kernel.ir import Buffer, Kernel
 from ..lower.elements import Elements
-from ..lower.loops import CHUNK_WORK, flat_index, flatten, group_symbols, reader
+from ..lower.loops import CHUNK_WORK, flatten, group_symbols, reader
 from ..ops.conv import Conv
 from ..targets.target import Target
-from .problem import find_main, spread
+from .epilogue import store_results
+from .problem import find_main
 
 MOST_UNROLLED_TAPS = 64
 
@@ -92,12 +93,7 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
                         nest((*offsets, k))
                 nest(())
             for p, acc in enumerate(accumulators):
-                index = (*line, add(start, p), c)
-                made = block.let("sum", load(acc, ()))
-                elements.computed[node.results[0]] = lambda _, made=made: made
-                for result, buffer, out in zip(body.results, results, outs):
-                    where = spread(index, shape, result.shape)
-                    block.store(out, (flat_index(buffer, where),), elements.at(result, where))
+                store_results(block, elements, body, {node.results[0]: load(acc, ())}, results, outs, (*line, add(start, p), c))
             elements.leave()
 
     lines: Dim = shape[0]

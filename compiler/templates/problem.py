@@ -12,6 +12,7 @@ from ..ops.contract import Contract
 from ..ops.conv import Conv
 from ..ops.pack import Unpack
 from ..ops.rearrange import without_units
+from .gates import find_gates
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Axis:
 class Problem:
     """result[batch, rows, columns] = sum over `sums` of A * B. `columns` is the axis that the lanes walk.
 
-    `packed` is the width of B's panels where B is packed ([batch][panel][sum][width], sums in the order of `sums`), else 0.
+    `packed` is the width of B's panels where B is packed ([batch][panel][sum][width], sums in the order of `sums`), else 0. With
+    `gates` the result is that many parts along its last axis, `columns` is one of them, and a step of a panel holds `width` columns of
+    each.
     """
 
     node: Node
@@ -40,7 +43,7 @@ class Problem:
     columns: Axis
     sums: tuple[Axis, ...]
     packed: int = 0
-    a_offset: Dim = 0
+    gates: int = 1
 
     @property
     def row_count(self) -> Dim:
@@ -74,6 +77,10 @@ def make_problem(body: Graph, buffers: dict[Value, Buffer], outputs: list[Buffer
     node = find_main(body)
     problem = _from_conv(node, buffers) if isinstance(node.op, Conv) else _from_contract(node, buffers)
     shape = node.results[0].shape
+    gates = find_gates(body, node)
+    if gates:
+        shape = gates[0].results[0].shape
+        problem = replace(problem, columns=replace(problem.columns, extent=shape[-1]), gates=len(gates))
     like_result = [*outputs, *(b for v, b in buffers.items() if v not in (problem.a, problem.b) and not isinstance(v.op, Unpack))]
     return _merge(problem, [aligned(b, shape) for b in like_result if without_units(b.shape) == without_units(shape)])
 
@@ -123,7 +130,7 @@ def _from_contract(node: Node, buffers: dict[Value, Buffer], fixed: Value | None
     batch = [axis(c) for c in result if c in left and c in right]
     rows = [axis(c) for c in result if c in left and c not in right]
     columns = [axis(c) for c in result if c in right and c not in left]
-    order = rhs.op.sums if packed else [c for c in left + right if c not in result]
+    order = [c for c in (rhs.op.sums if packed else left + right) if c in left + right and c not in result]
     sums = [axis(c) for c in dict.fromkeys(order)]
     columns = [c for c in columns if c.extent != 1] or columns[-1:] or [Axis(1)]
     return Problem(node, a, b, (*batch, *columns[:-1]), tuple(rows), columns[-1], tuple(sums), packed)

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 from ..core.dims import Dim, nominal, product
 from ..core.dtypes import DType
+from ..graph.graph import Graph
+from ..lower.loops import SLOW
 from ..targets.target import Target
 from .problem import Axis, Problem
 
 LEAST_LINE = 10  # rows of a tile that lies within one line of the result; shorter lines are flattened
+IN_FLIGHT = 8  # accumulators that hide an addition's latency: four cycles, two units
 UNIT_FLOPS = 1 << 18  # work that makes a unit worth handing to another thread
+REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones use the stack
 UNITS = 16  # units of work that a product is cut into, where it is large enough: enough to balance threads
 
 
@@ -37,15 +41,35 @@ def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target) -> Tile:
     widest = -(-nominal(columns) // lanes)
     if not isinstance(rows, int):
         vectors = max(1, min(target.tile_vectors, widest))
-        return Tile(min(_most_rows(vectors, registers), target.tile_rows), vectors, lanes)
-    fitting = (v for v in range(registers // 4, target.tile_vectors, -1) if _most_rows(v, registers) >= rows)
+        return Tile(min(most_rows(vectors, registers), target.tile_rows), vectors, lanes)
+    fitting = (v for v in range(registers // 4, target.tile_vectors, -1) if most_rows(v, registers) >= rows)
     vectors = max(1, min(next(fitting, target.tile_vectors), widest))
-    return Tile(max(1, min(_most_rows(vectors, registers), rows)), vectors, lanes)
+    return Tile(max(1, min(most_rows(vectors, registers), rows)), vectors, lanes)
 
 
-def _most_rows(vectors: int, registers: int) -> int:
+def choose_gate_tile(rows: Dim, units: Dim, gates: int, dtype: DType, target: Target) -> Tile | None:
+    """The tile of a product whose columns are `gates` parts of `units` each: its `vectors` are those of one gate, and a tile holds
+    the same units of all gates. None where the registers are too few for that."""
+    lanes, registers = target.lanes(dtype), target.vector_registers
+    most = (registers - gates - 1) // gates
+    if most < 1:
+        return None
+    if not isinstance(rows, int):
+        return Tile(min(most, target.tile_rows), 1, lanes)
+    tiles = -(-rows // most)
+    size = -(-rows // max(1, tiles))
+    vectors = min(-(-IN_FLIGHT // (gates * max(1, size))), -(-nominal(units) // lanes))
+    return Tile(max(1, min(size, most_rows(gates * vectors, registers))), vectors, lanes)
+
+
+def most_rows(vectors: int, registers: int) -> int:
     """Rows of `vectors` accumulators that fit into the registers beside the held vectors and a broadcast."""
     return max(1, (registers - vectors - 1) // vectors)
+
+
+def epilogue_cost(body: Graph) -> int:
+    """Operations of a contraction group's epilogue, slow functions counted as several."""
+    return sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes if n.op.is_pointwise)
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,15 @@ memory between two products holds 16 bits wherever no rounding is added by that.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Sequence
 
 import numpy as np
 
 from ..core.dtypes import DType, float32
-from ..core.types import TensorType
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Value, with_subgraphs
+from ..graph.graph import Graph, Value, map_subgraphs
 from ..ops.constants import splat
 from ..ops.contract import Contract
-from ..ops.control import Scan
 from ..ops.conv import Conv
 from ..ops.elementwise import Cast, Max, Min, Select
 from ..ops.gather import Lookup
@@ -61,9 +58,7 @@ class _Mixer:
             narrow = [self._exactly(o) if o.dtype == float32 else o for o in operands]
             if all(n is not None for n in narrow) and any(o in self.exact for o in operands):
                 return (self._widened(self.builder.emit(op, *narrow)),)
-        if isinstance(op, Scan):
-            return self._emit_scan(op, operands)
-        return self.builder.emit_all(with_subgraphs(op, lambda g: mix_precision(g, self.compute)), *operands)
+        return self.builder.emit_all(map_subgraphs(op, lambda g: mix_precision(g, self.compute)), *operands)
 
     def _widened(self, x: Value) -> Value:
         wide = self.builder.emit(Cast(float32), x)
@@ -90,23 +85,6 @@ class _Mixer:
         """Whether `compute` has this number."""
         with np.errstate(over="ignore"):
             return bool(value.astype(self.compute.numpy).astype(np.float32) == value)
-
-    def _emit_scan(self, op: Scan, operands: list[Value]) -> Sequence[Value]:
-        """What all steps share is rounded once, before the loop."""
-        shared = [i for i, o in enumerate(operands) if i >= op.carries + op.scanned and o.dtype == float32]
-        body = self._body(op.body, shared)
-        shared = [i for i, p in zip(shared, body.params[len(operands):]) if p in body.users]
-        rounded = [self.narrow(operands[i]) for i in shared]
-        return self.builder.emit_all(replace(op, body=self._body(op.body, shared)), *operands, *rounded)
-
-    def _body(self, body: Graph, shared: Sequence[int]) -> Graph:
-        """A loop's body with its params numbered `shared` once more, rounded, behind the others."""
-        builder = Builder(body.name)
-        inner = _Mixer(builder, self.compute)
-        params = [builder.parameter(p.type, p.name) for p in body.params]
-        for i in shared:
-            inner.rounded[params[i]] = builder.parameter(TensorType(params[i].shape, self.compute), params[i].name)
-        return builder.finish(inner.emit(body, params), body.result_names)
 
 
 def _chooses(op: Op) -> bool:

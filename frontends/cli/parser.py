@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("info", "check", "ir", "build", "run", "bench", "doctor", "ops", "cache", "demo", "completion")
+COMMANDS = ("info", "check", "ir", "build", "run", "bench", "profile", "memory", "report", "doctor", "ops", "cache", "demo",
+            "completion")
 
 OK, FAILED, USAGE, UNSUPPORTED, OVER_BUDGET, INTERNAL, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 141, 130
 
@@ -95,6 +96,7 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--target", default="host", help='the machine to compile for: host (default), x86-64-v3, aarch64-linux ...')
     group.add_argument("--max-memory", type=byte_count, metavar="BYTES", help="most bytes of the arena: 512MiB, 1.5G, 1000000")
     group.add_argument("--no-fuse", action="store_true", help="every operator in a kernel of its own")
+    group.add_argument("--no-winograd", action="store_true", help="every convolution directly, rounded as plain sums are")
     group.add_argument("--no-cache", action="store_true", help="neither read nor write the compile cache")
     group.add_argument("--dump", metavar="DIR", help="write every stage of the compilation into this folder, up to one that fails")
     group.add_argument("--check", choices=("none", "each"), default="none",

@@ -33,7 +33,8 @@ def graph_of_network():
 
 def break_stage(monkeypatch, name: str, fault) -> None:
     """Have `fault` change the graph that the pass `name` leaves."""
-    stages = tuple(replace(s, run=lambda *arguments, run=s.run: fault(run(*arguments))) if s.name == name else s for s in pipeline.STAGES)
+    stages = tuple(replace(s, run=lambda *arguments, run=s.run: fault(run(*arguments))) if s.name == name else s
+                   for s in pipeline.STAGES)
     monkeypatch.setattr(pipeline, "STAGES", stages)
 
 
@@ -55,11 +56,13 @@ def test_what_is_right_passes(name):
     assert "[check]" not in artifact.texts["remarks"](), "every level ran"
 
 
-@pytest.mark.parametrize("stage", [s for s in PASSES if s not in ("pack", "materialize", "order")])  # their weights are packed
+@pytest.mark.parametrize("stage",
+                         [s for s in PASSES if s not in ("pack", "materialize", "order")])  # their weights are packed
 def test_the_pass_that_changes_a_number_is_named(stage, monkeypatch):
     break_stage(monkeypatch, stage, with_other_weights)
-    with pytest.raises(CompilerError, match=rf"stage '{stage}' changes result 'out0': max error \d\S+ where \d\S+ is allowed, \d+ of \d+ "
-                                            r"elements differ, \[\d, \d\] is 0\.\d+ and was 0\.\d+"):
+    with pytest.raises(CompilerError,
+                       match=rf"stage '{stage}' changes result 'out0': max error \d\S+ where \d\S+ is allowed, \d+ of "
+                                            r"\d+ elements differ, \[\d, \d\] is 0\.\d+ and was 0\.\d+"):
         compile_graph(graph_of_network(), options=EACH)
 
 
@@ -76,7 +79,8 @@ def test_an_integer_that_changes_is_found(monkeypatch):
         return rebuild(graph, transform=lambda b, node, operands: b.emit_all(ArgReduce("min", node.op.axis), *operands)
                        if isinstance(node.op, ArgReduce) else None)
     break_stage(monkeypatch, "canonicalize", swap)
-    with pytest.raises(CompilerError, match=r"stage 'canonicalize' changes result 'out1': max error \d where 0 is allowed"):
+    with pytest.raises(CompilerError,
+                       match=r"stage 'canonicalize' changes result 'out1': max error \d where 0 is allowed"):
         compile_graph(graph_of_network(), options=EACH)
 
 
@@ -92,7 +96,8 @@ def test_another_type_is_found(monkeypatch):
         first, second = (env[r] for r in graph.results)
         return builder.finish([first, builder.emit(Cast(int32), second)], graph.output_names)
     break_stage(monkeypatch, "padding", narrow)
-    with pytest.raises(CompilerError, match=r"stage 'padding' changes result 'out1': it is int32\[\d\], int64\[\d\] was expected"):
+    with pytest.raises(CompilerError,
+                       match=r"stage 'padding' changes result 'out1': it is int32\[\d\], int64\[\d\] was expected"):
         compile_graph(graph_of_network(), options=EACH)
 
 
@@ -115,8 +120,9 @@ def test_native_code_that_changes_a_number_is_found():
             first[0, 0] += 1e-3
             return first, second
         return wrong
-    with pytest.raises(CompilerError, match=r"^native changes result 'out0': max error 0.001 where .* is allowed, 1 of \d+ elements differ, "
-                                            r"\[0, 0\]"):
+    with pytest.raises(CompilerError,
+                       match=r"^native changes result 'out0': max error 0.001 where .* is allowed, 1 of \d+ elements "
+                                            r"differ, \[0, 0\]"):
         compile_graph(graph_of_network(), options=EACH, load=load)
 
 
@@ -137,7 +143,7 @@ def test_levels_that_can_not_run_leave_a_remark(monkeypatch):
     assert "[check] native: not done" in artifact.texts["remarks"]()
 
 
-# ---- inputs and tolerances -----------------------------------------------------------------------------------------------
+# ---- inputs and tolerances -------------------------------------------------------------------------------------------
 def test_inputs_are_small_and_inside_of_their_facts():
     graph = lm.trace(lambda x, i: lm.take(x, i, axis=0), floats("n", "m", 4), lm.TensorSpec(("k",), "int64"),
                      dims={"n": (1, 64), "m": (16, 512, 8), "k": (2, 3)})
@@ -168,7 +174,8 @@ def test_what_rounding_decides_is_not_compared():
     reference = check.Reference(graph)
     array = [np.round(reference.arrays[0] * 100)]
     reference.arrays = array
-    expected = check._expected("r", np.floor(array[0]).astype(np.int32), [np.floor(array[0]).astype(np.int32) - (np.arange(64) == 3)])
+    expected = check._expected("r", np.floor(array[0]).astype(np.int32),
+                               [np.floor(array[0]).astype(np.int32) - (np.arange(64) == 3)])
     assert expected.unstable.sum() == 1
     got = expected.array.copy()
     got[3] -= 1
@@ -185,5 +192,6 @@ def test_nan_and_infinity_are_values():
     reference = check.Reference(graph)
     reference.expected = [check._expected("r", values(np.nan, np.inf, 1), [values(np.nan, np.inf, 1)])]
     assert reference.difference([values(np.nan, np.inf, 1)]) is None
-    for wrong in (values(0, np.inf, 1), values(np.nan, -np.inf, 1), values(np.nan, np.inf, np.nan), values(np.nan, 3, 1)):
+    for wrong in (values(0, np.inf, 1), values(np.nan, -np.inf, 1), values(np.nan, np.inf, np.nan),
+                  values(np.nan, 3, 1)):
         assert "1 of 3 elements differ" in reference.difference([wrong])

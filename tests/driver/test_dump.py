@@ -43,7 +43,8 @@ def test_every_stage_is_written(dumped):
     assert (folder / "00-traced.lamina").read_text() == str(graph)
     assert "[fuse]" in (folder / "remarks.txt").read_text()
     texts = {name: next(folder.glob(f"??-{name}.*")).read_text() for name in STAGES}
-    assert texts["kernels"].startswith("kernel k0_") and texts["program"].startswith("program layer symbols(batch=1..16) {")
+    assert texts["kernels"].startswith("kernel k0_")
+    assert texts["program"].startswith("program layer symbols(batch=1..16) {")
     assert "define" in texts["llvm"] and "\t.text\n" in texts["asm"]
 
 
@@ -105,20 +106,23 @@ def test_stages_that_are_not_there_are_named(dumped):
     folder, graph, _ = dumped
     with pytest.raises(FormatError, match="holds no stage 'fused'\n  hint: it holds traced, inline"):
         resume(folder, "fused")
-    with pytest.raises(LaminaError, match="no stage is called 'fused'\n  hint: there are, in this order: traced, inline"):
+    with pytest.raises(LaminaError,
+                       match="no stage is called 'fused'\n  hint: there are, in this order: traced, inline"):
         compile_graph(graph, after="fused")
 
 
 def test_a_compilation_that_fails_leaves_the_stages_before(tmp_path, monkeypatch):
     def fail(*arguments):
         raise RuntimeError("no")
-    monkeypatch.setattr(pipeline, "STAGES", tuple(replace(s, run=fail) if s.name == "fuse" else s for s in pipeline.STAGES))
+    monkeypatch.setattr(pipeline, "STAGES",
+                        tuple(replace(s, run=fail) if s.name == "fuse" else s for s in pipeline.STAGES))
     with pytest.raises(CompilerError, match="stage 'fuse' failed: RuntimeError: no"):
         lm.compile(layer, floats(3, 8), options=lm.Options(dump=str(tmp_path)))
     written = sorted(p.stem[3:] for p in tmp_path.glob("??-*"))
     assert written == sorted(["traced", *PASSES[:PASSES.index("fuse")]])
     monkeypatch.undo()
-    assert resume(tmp_path, PASSES[PASSES.index("fuse") - 1]).objects == compile_graph(lm.trace(layer, floats(3, 8))).objects
+    resumed = resume(tmp_path, PASSES[PASSES.index("fuse") - 1])
+    assert resumed.objects == compile_graph(lm.trace(layer, floats(3, 8))).objects
 
 
 def test_a_second_dump_replaces_the_first(tmp_path):

@@ -1,4 +1,5 @@
-"""What does a random model with loops and branches look like?  Scans, while loops and switches, nested, over a few small shapes.
+"""What does a random model with loops and branches look like?  Scans, while loops and switches, nested, over a few
+small shapes.
 
 Every value stays within a few units, so that rounding does not grow from step to step.
 """
@@ -38,9 +39,10 @@ class Loops:
         if kind <= 1:
             return [self.c.one_of((lm.tanh, lm.sin, lambda v: v * 0.5, lambda v: 1 - v, lm.square))(lm.clip(x, -2, 2))]
         if kind <= 4:
-            y = self.pick(pool, lambda v: len(v.shape) <= len(x.shape) and v.shape == x.shape[len(x.shape) - len(v.shape):])
-            joined = self.c.one_of((lambda a, b: a + b, lambda a, b: a * b, lm.maximum, lambda a, b: lm.where(a > 0, a, b - 1)))(x, y)
-            return [lm.tanh(joined)]
+            rank = len(x.shape)
+            y = self.pick(pool, lambda v: len(v.shape) <= rank and v.shape == x.shape[rank - len(v.shape):])
+            join = self.c.one_of((lm.add, lm.multiply, lm.maximum, lambda a, b: lm.where(a > 0, a, b - 1)))
+            return [lm.tanh(join(x, y))]
         if kind == 5:
             return [lm.mean(x, axis=self.c.integer(0, len(x.shape) - 1))] if x.shape else [lm.broadcast_to(x, (WIDTH,))]
         if kind == 6 and x.shape:
@@ -76,7 +78,8 @@ class Loops:
             inner = self.grow([*carry, *(x or ()), *outer], self.c.integer(1, 5), depth)
             ys = tuple(self.c.one_of(inner) for _ in range(self.c.integer(0, 2)))
             return tuple(self.like(inner, v) for v in carry), ys
-        last, ys = lm.scan(body, carries, xs or None, length=None if xs else self.c.integer(0, 3), reverse=self.c.chance(30))
+        length = None if xs else self.c.integer(0, 3)
+        last, ys = lm.scan(body, carries, xs or None, length=length, reverse=self.c.chance(30))
         return [*last, *(lm.mean(y, axis=0) for y in ys)] if not xs else [*last, *(y for y in ys if len(y.shape) <= 2)]
 
     def loop(self, pool: list, depth: int) -> list:
@@ -87,14 +90,18 @@ class Loops:
         def body(carry):
             inner = self.grow([*carry[1:], *outer], self.c.integer(1, 4), depth)
             return (carry[0] + 1, *(self.like(inner, v) for v in carry[1:]))
-        start = lm.asarray(np.int32(0))
         far = self.c.chance(50)
-        _, *last = lm.while_loop(lambda carry: (carry[0] < limit) & (lm.mean(carry[1]) < bound if far else carry[0] < 3), body, (start, *carries))
+
+        def condition(carry):
+            return (carry[0] < limit) & (lm.mean(carry[1]) < bound if far else carry[0] < 3)
+        _, *last = lm.while_loop(condition, body, (lm.asarray(np.int32(0)), *carries))
         return last
 
     def switch(self, pool: list, depth: int) -> list:
         operands = tuple(self.c.one_of(pool) for _ in range(self.c.integer(1, 3)))
-        index = self.index + self.c.integer(-1, 1) if self.c.chance(50) else lm.astype(lm.mean(self.c.one_of(pool)) * 4, "int32")
+        index = self.index + self.c.integer(-1, 1)
+        if self.c.chance(50):
+            index = lm.astype(lm.mean(self.c.one_of(pool)) * 4, "int32")
         branches = [lambda *vs: tuple(self.like(self.grow(list(vs), self.c.integer(1, 4), depth), v) for v in vs)
                     for _ in range(self.c.integer(2, 3))]
         return list(lm.switch(index, branches, *operands))
@@ -116,4 +123,5 @@ def random_loops(choices: Choices) -> tuple[Graph, list[np.ndarray]]:
     rng = np.random.default_rng(choices.integer(0, 1 << 16))
     extent = choices.integer(2, 8) if symbolic else LENGTH
     shapes = ((extent, WIDTH), (extent,), (WIDTH, WIDTH))
-    return graph, [np.asarray(choices.integer(-1, 3), np.int32), *(rng.uniform(-1, 1, s).astype(np.float32) for s in shapes)]
+    index = np.asarray(choices.integer(-1, 3), np.int32)
+    return graph, [index, *(rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes)]

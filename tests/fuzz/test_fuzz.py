@@ -1,4 +1,5 @@
-"""Do all oracles agree on random graphs?  Text, the canonical graph, the program and native code against the interpreter.
+"""Do all oracles agree on random graphs?  Text, the canonical graph, the program and native code against the
+interpreter.
 
 `--fuzz-graphs N` says how many graphs are tried; the costly oracles see a part of them. A graph that fails is shrunk to
 the fewest of its nodes that still fail, and printed as text with its arrays.

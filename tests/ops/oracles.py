@@ -10,6 +10,7 @@ import pytest
 
 from lamina.compiler import ops
 from lamina.compiler.core.dtypes import as_dtype
+from lamina.compiler.ops.winograd import POINTS
 
 WORD = 0xFFFFFFFF
 
@@ -363,6 +364,18 @@ def _unpack(op, packed):
     return out.reshape(op.shape)
 
 
+def _unpack_winograd(op, packed):
+    """The windows whose polynomials, each along both axes, take the packed values at the points: solved for."""
+    points = [0.0, *(x for a in POINTS[op.outputs] for x in (a, -a))]
+    rows = [x ** np.arange(3.0) / math.prod(x - p for p in points if p != x) for x in points]
+    both = np.kron(*[np.array([*rows, [0.0, 0.0, 1.0]])] * 2)
+    out = np.empty(op.shape)
+    for channel, column in np.ndindex(*op.shape[2:]):
+        values = packed[column // op.width, :, channel, column % op.width].astype(np.float64)
+        out[..., channel, column] = np.linalg.lstsq(both, values)[0].reshape(3, 3)
+    return out.astype(packed.dtype)
+
+
 def _named(graph, *arrays):
     """What the sub-graphs of the samples compute, by name."""
     if graph.name == "scaled_sum":
@@ -404,6 +417,7 @@ ORACLES = {**{cls: _torch(name) for cls, name in (UNARY | BINARY).items()},
            ops.Conv: _conv,
            ops.Pool: _pool, ops.Sort: _sort, ops.RandomBits: _random_bits, ops.Constant: lambda op: op.array.copy(),
            ops.Call: lambda op, *a: _named(op.body, *a), ops.Fused: lambda op, *a: _named(op.body, *a), ops.Cond: _cond,
-           ops.While: _while, ops.Scan: _scan, ops.Unpack: _unpack, ops.StopGradient: lambda op, x: x.copy(),
+           ops.While: _while, ops.Scan: _scan, ops.Unpack: _unpack, ops.UnpackWinograd: _unpack_winograd,
+           ops.StopGradient: lambda op, x: x.copy(),
            ops.Barrier: lambda op, x, *others: x.copy(),
            **dict.fromkeys((ops.Checkpoint, ops.CustomJvp, ops.CustomVjp), lambda op, *a: _named(op.body, *a))}

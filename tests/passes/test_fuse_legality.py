@@ -1,4 +1,5 @@
-"""Are groups legal where kernels depend on each other in both directions of the graph's order, and where views leave a kernel?"""
+"""Are groups legal where kernels depend on each other in both directions of the graph's order, and where views leave a
+kernel?"""
 
 import numpy as np
 
@@ -26,7 +27,8 @@ def assert_same(graph, after, *arrays):
 
 
 def test_no_kernel_waits_for_one_that_waits_for_it():
-    """abs and mul are one kernel, which reads min; add reads min and, by way of another kernel, abs: add and min can't be one."""
+    """abs and mul are one kernel, which reads min; add reads min and, by way of another kernel, abs: add and min can't
+    be one."""
     builder = Builder("crossing", fold=False)
     p, q = (builder.parameter(TensorType((8,), as_dtype("int64")), name) for name in "pq")
     first = builder.emit(Abs(), p)

@@ -1,4 +1,5 @@
-"""Which programs are the suites of the plan tried on?  Small models that need every kind of step and storage, with their arrays."""
+"""Which programs are the suites of the plan tried on?  Small models that need every kind of step and storage, with
+their arrays."""
 
 from dataclasses import replace
 from functools import cache
@@ -36,7 +37,7 @@ def floats(*shape, dtype="float32"):
     return lm.TensorSpec(shape, dtype)
 
 
-# ---- models ------------------------------------------------------------------------------------------------------------
+# ---- models ----------------------------------------------------------------------------------------------------------
 def chain(x):
     for _ in range(4):
         x = lm.tanh(lm.sum(x * 1.5, axis=0) + x)

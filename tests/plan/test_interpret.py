@@ -1,4 +1,5 @@
-"""Does the interpreter of programs compute what the graph and the native program do, and does it catch plans that are wrong?"""
+"""Does the interpreter of programs compute what the graph and the native program do, and does it catch plans that are
+wrong?"""
 
 from dataclasses import replace
 
@@ -61,7 +62,8 @@ def test_a_read_of_what_nobody_wrote_is_found():
     program = two_kernels()
     first, *_, last = walk_launches(program.steps)
     arrays = [np.ones((2, 8)), np.ones((8, 8))]
-    with pytest.raises(VerifyError, match=rf"step \d+ \({program.kernels[1].name}\) reads 16 elements of the arena storage "
+    with pytest.raises(VerifyError,
+                       match=rf"step \d+ \({program.kernels[1].name}\) reads 16 elements of the arena storage "
                                           r"'contract\+tanh' that were not written"):
         run(without(program, first), arrays)
     with pytest.raises(VerifyError, match="64 of 64 bytes of output 'out0' were never written"):

@@ -1,4 +1,5 @@
-"""Does the memory planner keep live values apart, is the arena near its lower bound, and does a run take what the plan says?"""
+"""Does the memory planner keep live values apart, is the arena near its lower bound, and does a run take what the plan
+says?"""
 
 import random
 from itertools import combinations
@@ -30,14 +31,16 @@ def lives(seed: int, count: int, size) -> list[Storage]:
     found = []
     for i in range(count):
         first = generator.randrange(2 * count)
-        found.append(Storage("arena", 0, size(generator), f"s{i}", first, first + generator.choice((0, 1, 1, 2, 3, 5, count))))
+        found.append(Storage("arena", 0, size(generator), f"s{i}", first,
+                             first + generator.choice((0, 1, 1, 2, 3, 5, count))))
     return found
 
 
 def assert_apart(plan, extents, shown="") -> None:
     """Storages that live at the same time share no byte; all end inside of the arena."""
     starts, total = starts_at(plan, extents), bytes_at(plan, extents)
-    spans = [(s.storage, starts[id(s.storage)], starts[id(s.storage)] + evaluate(s.storage.size, extents)) for s in plan.slots]
+    spans = [(s.storage, starts[id(s.storage)], starts[id(s.storage)] + evaluate(s.storage.size, extents))
+             for s in plan.slots]
     for (a, a_low, a_high), (b, b_low, b_high) in combinations(spans, 2):
         if a.first <= b.last and b.first <= a.last:
             assert a_high <= b_low or b_high <= a_low, f"{a.label} and {b.label} {shown}"
@@ -48,12 +51,14 @@ def assert_apart(plan, extents, shown="") -> None:
 def bound_of(storages: list[Storage]) -> int:
     """The most bytes, rounded to the alignment, that live at one step."""
     steps = {s.first for s in storages}
-    return max(sum(max(ALIGNMENT, -(-s.size // ALIGNMENT) * ALIGNMENT) for s in storages if s.first <= t <= s.last) for t in steps)
+    return max(sum(max(ALIGNMENT, -(-s.size // ALIGNMENT) * ALIGNMENT) for s in storages if s.first <= t <= s.last)
+               for t in steps)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_lives_share_no_memory(seed):
-    storages = lives(seed, (3, 10, 40, 90)[seed % 4], lambda g: g.choice((1, 64, 100, 640, 4096, g.randrange(1, 100_000))))
+    storages = lives(seed, (3, 10, 40, 90)[seed % 4],
+                     lambda g: g.choice((1, 64, 100, 640, 4096, g.randrange(1, 100_000))))
     plan = plan_memory(program_with(storages))
     assert not plan.is_symbolic
     assert_apart(plan, {})
@@ -77,7 +82,8 @@ def test_random_symbolic_lives_share_no_memory(seed):
 @pytest.mark.parametrize("count", [2, 3, 10, 60, 300])
 def test_chains_take_their_lower_bound(count):
     generator = random.Random(count)
-    for sizes in ([4096] * count, [generator.randrange(64, 100_000) for _ in range(count)], [64 << (i % 9) for i in range(count)]):
+    for sizes in ([4096] * count, [generator.randrange(64, 100_000) for _ in range(count)],
+                  [64 << (i % 9) for i in range(count)]):
         storages = [Storage("arena", 0, size, f"s{i}", i, i + 1) for i, size in enumerate(sizes)]
         plan = plan_memory(program_with(storages))
         assert plan.arena_bytes <= 1.02 * plan.lower_bound
@@ -94,7 +100,7 @@ def test_nothing_takes_no_memory():
     assert (plan.arena_bytes, plan.lower_bound, plan.slots, bytes_at(plan, {})) == (0, 0, (), 0)
 
 
-# ---- budgets -----------------------------------------------------------------------------------------------------------
+# ---- budgets ---------------------------------------------------------------------------------------------------------
 def test_a_plan_over_the_budget_names_the_tensors():
     def f(x, w):
         return lm.matmul(lm.exp(lm.matmul(x, w)), w) + 1
@@ -127,7 +133,7 @@ def test_symbols_without_a_bound_are_named():
     assert unbounded_symbols(other) == []
 
 
-# ---- what a run takes --------------------------------------------------------------------------------------------------
+# ---- what a run takes ------------------------------------------------------------------------------------------------
 CANARY = 0x5B
 
 

@@ -43,11 +43,11 @@ def test_a_parameter_that_is_joined_is_copied_once():
     assert_right(lambda x, y: lm.concat([x, lm.exp(y), x], axis=1), X, Y)
 
 
-def test_a_value_that_is_joined_twice_is_copied_once():
+def test_a_value_that_is_joined_twice_is_stored_twice_by_one_kernel():
     def f(x):
         y = lm.tanh(x)
         return lm.concat([y, y], axis=0)
-    assert sorted(kernels(traced(f, floats(3, 4)))) == ["copy", "tanh"]
+    assert kernels(traced(f, floats(3, 4))) == ["tanh"]
     assert_right(f, X)
 
 
@@ -80,7 +80,8 @@ def test_padding_of_an_input_copies_the_input_once():
     assert sorted(kernels(program)) == ["copy", "pad border"]
 
 
-@pytest.mark.parametrize("view", [lambda v: v.T, lambda v: lm.reshape(v, (2, 6)), lambda v: v[1:, ::2], lambda v: lm.flip(v, axis=0)],
+@pytest.mark.parametrize("view", [lambda v: v.T, lambda v: lm.reshape(v, (2, 6)), lambda v: v[1:, ::2],
+                                  lambda v: lm.flip(v, axis=0)],
                          ids=["transpose", "reshape", "slice", "flip"])
 def test_views_in_between_cost_no_kernel(view):
     def f(x, y, w):
@@ -122,12 +123,15 @@ def test_loops_copy_nothing_between_iterations():
 
 
 def test_a_carry_that_does_not_change_stays_where_it_is():
-    program = traced(lambda w, h: lm.fori_loop(0, 3, lambda i, c: (c[0], lm.tanh(lm.matmul(c[0], c[1]))), (w, h)), floats(4, 4), floats(4))
-    assert not any(p.storage.kind == "arena" and p.shape == (4, 4) for launch in walk_launches(program.steps) for p in launch.places)
+    program = traced(lambda w, h: lm.fori_loop(0, 3, lambda i, c: (c[0], lm.tanh(lm.matmul(c[0], c[1]))), (w, h)),
+                     floats(4, 4), floats(4))
+    assert not any(p.storage.kind == "arena" and p.shape == (4, 4) for launch in walk_launches(program.steps)
+                   for p in launch.places)
 
 
 def test_branches_write_their_results_to_one_place():
-    program = traced(lambda i, x: lm.switch(i, [lambda v: v + 1, lambda v: lm.sin(v)], x), floats(dtype="int32"), floats(2, 3))
+    program = traced(lambda i, x: lm.switch(i, [lambda v: v + 1, lambda v: lm.sin(v)], x), floats(dtype="int32"),
+                     floats(2, 3))
     (branch,) = [step for step in program.steps if isinstance(step, Branch)]
     ends = [steps[-1].places[-1] for steps in branch.branches]
     assert ends[0].storage is ends[1].storage and ends[0].storage.kind == "output" and storages(program) == []
@@ -154,15 +158,11 @@ def test_operands_of_contractions_come_from_memory():
     conv = Conv((2,), ((0, 0),), (1,))
     one = builder.emit(conv, p, builder.constant(np.full((1, 1, 1), 2, np.float32)))
     half = builder.constant(np.array(0.5, np.float32))
-    two = builder.emit(conv, builder.emit(Broadcast((1, 8, 1), ()), half), builder.constant(np.full((1, 1, 1), 3, np.float32)))
+    two = builder.emit(conv, builder.emit(Broadcast((1, 8, 1), ()), half),
+                       builder.constant(np.full((1, 1, 1), 3, np.float32)))
     graph = builder.finish([one, two])
     for got, want in zip(lm.compile(graph)(x), graph.evaluate(x), strict=True):
         np.testing.assert_array_equal(got, want)
-
-
-def test_programs_of_donated_inputs_are_right():
-    graph = lm.trace(lambda x: lm.tanh(x) + 1, floats(3, 4))
-    assert program_of(graph, donate=(0,)).verify().donated == (0,)
 
 
 def by_rows(x, c):
@@ -173,7 +173,8 @@ def by_rows(x, c):
 
 def by_elements(x, c):
     s = lm.cumulative_sum(x, axis=1) + lm.sum(x) * 0.1
-    return lm.cumulative_sum(s, axis=0), lm.cumulative_sum(s / lm.sum(s, axis=1, keepdims=True), axis=0), lm.cumulative_sum(lm.tanh(s), axis=1)
+    share = s / lm.sum(s, axis=1, keepdims=True)
+    return lm.cumulative_sum(s, axis=0), lm.cumulative_sum(share, axis=0), lm.cumulative_sum(lm.tanh(s), axis=1)
 
 
 def by_others(x, c):

@@ -19,7 +19,8 @@ def test_text_round_trips(name):
     text = print_program(program)
     back = parse_program(text, program.kernels, program_constants(program))
     assert print_program(back) == text
-    assert [launch.location for launch in walk_launches(back.steps)] == [launch.location for launch in walk_launches(program.steps)]
+    assert [launch.location for launch in walk_launches(back.steps)] == [launch.location
+                                                                         for launch in walk_launches(program.steps)]
     assert back == program
 
 
@@ -34,7 +35,8 @@ def test_kernels_may_follow(name):
 def test_a_program_reads_well():
     def f(x, w):
         return lm.concat([lm.matmul(lm.tanh(x), w), x], axis=1)
-    program = traced(f, lm.TensorSpec(("batch", 4), "float32", "x"), lm.TensorSpec((4, 8), "float32", "w"), dims={"batch": (1, 16)})
+    program = traced(f, lm.TensorSpec(("batch", 4), "float32", "x"), lm.TensorSpec((4, 8), "float32", "w"),
+                     dims={"batch": (1, 16)})
     text = re.sub(r"  # \S*test_text.py:\d+ in f$", "  # here", str(program), flags=re.MULTILINE)
     slot = next(line for line in text.splitlines() if line.startswith("  slot 0"))
     assert re.fullmatch(r'  slot 0 "tanh": 16\*batch bytes at 0, live \d+..\d+  # here', slot)
@@ -89,7 +91,8 @@ def test_a_program_from_text_runs():
 def test_mistakes_are_named_with_their_line(change, message):
     def f(x, w):
         return lm.concat([lm.matmul(lm.tanh(x), w), x], axis=1)
-    program = traced(f, lm.TensorSpec(("batch", 4), "float32", "x"), lm.TensorSpec((4, 8), "float32", "w"), dims={"batch": (1, 16)})
+    program = traced(f, lm.TensorSpec(("batch", 4), "float32", "x"), lm.TensorSpec((4, 8), "float32", "w"),
+                     dims={"batch": (1, 16)})
     text = print_program(program)
     assert change[0] in text
     with pytest.raises(FormatError, match=r"program text, line \d+, column \d+") as error:

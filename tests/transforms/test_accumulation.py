@@ -97,6 +97,7 @@ def test_what_does_not_split_is_named():
     assert "can't split x, a batch of 10, into 4 equal parts" in error(
         lm.ShapeError, lm.accumulate_gradients(gradient, 4), w, x, y)
     assert "splits y, which is a scalar" in error(lm.ShapeError, lm.accumulate_gradients(gradient, 2), w, x, 1.0)
+    assert "no argument that is a batch" in error(lm.TraceError, lm.accumulate_gradients(gradient, 2), w)
     assert "names argument 3" in error(lm.TraceError, lm.accumulate_gradients(gradient, 2, 3), w, x, y)
     assert "1 step or more, not 0" in error(lm.TraceError, lm.accumulate_gradients, gradient, 0)
 

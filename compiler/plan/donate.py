@@ -1,0 +1,113 @@
+"""Which results are computed in the memory of inputs that the caller gave away?
+
+A result may take over a donated input of its type where everything else that reads the input can run before it; the node that
+computes it may read the input itself only element by element.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Iterable, Iterator
+
+from ..graph.graph import Graph, Node, Value
+from ..lower.group import inplace_pairs
+from ..ops.control import Fused
+from ..ops.rearrange import Concat, Pad, Reshape, Transpose
+
+
+def share_donated(graph: Graph, donated: Iterable[int]) -> tuple[Graph, dict[int, int]]:
+    """`graph` in an order that lets results take over donated inputs, and which: result number -> parameter number."""
+    donation = _Donation(graph)
+    shared: dict[int, int] = {}
+    free = [i for i in donated if graph.params[i] not in graph.results]
+    for number, result in enumerate(graph.results):
+        if result in graph.results[:number]:
+            continue
+        for i in donation.candidates(result, free):
+            if donation.overwrite(graph.params[i], result):
+                shared[number] = i
+                free.remove(i)
+                break
+    return (donation.ordered(), shared) if shared else (graph, {})
+
+
+class _Donation:
+    """The graph's nodes with what has to run before them: the makers of their operands, and readers of what they overwrite."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.before: dict[Node, set[Node]] = {n: {o.node for o in n.operands if o.node is not None} for n in graph.nodes}
+
+    def candidates(self, result: Value, free: list[int]) -> list[int]:
+        """The parameters of `free` that are of the result's type; first those that it is computed from element by element."""
+        maker = _maker(result)
+        fitting = [i for i in free if self.graph.params[i].type == result.type]
+        return sorted(fitting, key=lambda i: maker is None or not _is_in_step(maker, self.graph.params[i], result))
+
+    def overwrite(self, param: Value, result: Value) -> bool:
+        """Have `result` computed after all that reads `param`, where that is possible."""
+        maker = _maker(result)
+        if maker is None or any(isinstance(u.op, (Concat, Pad)) for u in self.graph.users.get(result, ())):
+            return False
+        readers = set(_readers(self.graph, param))
+        if maker in readers and not _is_in_step(maker, param, result):
+            return False
+        readers.discard(maker)
+        if any(self._waits_for(reader, maker) for reader in readers):
+            return False
+        self.before[maker] |= readers
+        return True
+
+    def _waits_for(self, node: Node, other: Node) -> bool:
+        stack, seen = [node], {node}
+        while stack:
+            for earlier in self.before[stack.pop()] - seen:
+                if earlier is other:
+                    return True
+                seen.add(earlier)
+                stack.append(earlier)
+        return False
+
+    def ordered(self) -> Graph:
+        """The graph with its nodes as early as they were, but for those that have to wait."""
+        graph = self.graph
+        position = {n: i for i, n in enumerate(graph.nodes)}
+        waits = {n: len(earlier) for n, earlier in self.before.items()}
+        later: dict[Node, list[Node]] = {}
+        for node, earlier in self.before.items():
+            for e in earlier:
+                later.setdefault(e, []).append(node)
+        ready = [position[n] for n in graph.nodes if not waits[n]]
+        order: list[Node] = []
+        while ready:
+            node = graph.nodes[heapq.heappop(ready)]
+            order.append(node)
+            for follower in later.get(node, ()):
+                waits[follower] -= 1
+                if not waits[follower]:
+                    heapq.heappush(ready, position[follower])
+        return Graph(graph.params, tuple(order), graph.results, graph.name, graph.result_names)
+
+
+def _maker(result: Value) -> Node | None:
+    """The node that writes a result's memory, where it is one; what is joined has several."""
+    while isinstance(result.op, (Reshape, Transpose)):
+        result = result.node.operands[0]
+    return None if result.node is None or isinstance(result.op, (Concat, Pad)) else result.node
+
+
+def _is_in_step(maker: Node, param: Value, result: Value) -> bool:
+    """Whether `maker` reads `param` only for the elements of `result` that stand in its place."""
+    if not isinstance(maker.op, Fused) or result.node is not maker:
+        return False
+    places = [i for i, operand in enumerate(maker.operands) if operand is param]
+    return len(places) == 1 and places[0] in inplace_pairs(maker.op, result.index)
+
+
+def _readers(graph: Graph, value: Value) -> Iterator[Node]:
+    """The nodes that read the memory of `value`, through views too."""
+    for user in graph.users.get(value, ()):
+        yield user
+        if user.op.is_view:
+            for result in user.results:
+                yield from _readers(graph, result)
