@@ -9,7 +9,7 @@ from typing import Mapping
 from ..core.dims import product
 from ..core.types import TensorType
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Node, Value
+from ..graph.graph import Graph, Node
 from ..ops.conv import Conv
 from ..ops.dequantize import Dequantize
 from ..ops.op import Op
