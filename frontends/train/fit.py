@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Iterable
 
 import numpy as np
@@ -94,6 +94,7 @@ def fit(loss: Loss, model, optimizer: Optimizer, batches: Iterable, *, epochs: i
     run, keeps_best = _Run(), early_stopping is not None and early_stopping.keeps_best
     best = tree.map(np.array, state.model) if keeps_best else None
     falling = plateau.init() if plateau is not None else None
+    state = replace(state, scale=np.ones((), np.float32)) if plateau is not None else state
     position = batches if isinstance(batches, Batches) else None
     if checkpoint_every is not None and position is None:
         raise LaminaError("checkpoints within an epoch need batches that can go on where they were left",
@@ -126,8 +127,8 @@ def fit(loss: Loss, model, optimizer: Optimizer, batches: Iterable, *, epochs: i
                 best = tree.map(np.array, state.model)
             if plateau is not None:
                 falling = plateau.update(falling, _entry(run.history, monitor, "the plateau")[-1])
-                scale = np.float32(falling["learning_rate"] / np.float32(plateau.learning_rate))
-                state = State(state.model, state.optimizer, state.key, np.asarray(scale))
+                scale = falling["learning_rate"] / np.float32(plateau.learning_rate)
+                state = replace(state, scale=np.asarray(scale, np.float32))
             save()
             bar.finish_epoch(run.epoch - 1, values)
             if on_epoch is not None:

@@ -21,13 +21,13 @@ Loss = Callable[..., Any]
 @register
 @dataclass(frozen=True)
 class State:
-    """All that training changes: the model, the optimizer's state, the key of random numbers, and a factor of the
-    learning rate."""
+    """All that training changes: the model, the optimizer's state, the key of random numbers, and, where something
+    outside of the step lowers it, a factor of the learning rate."""
 
     model: Any
     optimizer: Any
     key: Any
-    scale: Any
+    scale: Any = None
 
 
 def start(model, optimizer: optim.Optimizer, key=0, *, trainable: Callable[[str], bool] | None = None) -> State:
@@ -38,7 +38,7 @@ def start(model, optimizer: optim.Optimizer, key=0, *, trainable: Callable[[str]
     """
     key = random.key(key) if isinstance(key, int) else key
     trained, _ = nn.partition(model, trainable)
-    state = State(model, optimizer.init(trained), key, np.float32(1))
+    state = State(model, optimizer.init(trained), key)
     return tree.map(lambda x: np.array(as_array(x)), state)
 
 
@@ -68,7 +68,9 @@ def step(loss: Loss, optimizer: optim.Optimizer, *, clip_norm: float | None = No
 
 
 def _scaled(optimizer: optim.Optimizer, scale) -> optim.Optimizer:
-    """`optimizer` with its learning rate, a number or a schedule, multiplied by a scalar."""
+    """`optimizer` with its learning rate, a number or a schedule, multiplied by a scalar where there is one."""
+    if scale is None:
+        return optimizer
     rate = optimizer.learning_rate
     scaled = (lambda count: multiply(rate(count), scale)) if callable(rate) else multiply(rate, scale)
     return replace(optimizer, learning_rate=scaled)
