@@ -163,8 +163,8 @@ def _differentiated(graph: Graph, places: tuple[int, ...], args: Sequence, fun: 
     for i in wrt:
         param = graph.params[i]
         if not param.dtype.is_float:
-            raise dtype_error(f"argument {param.name!r} of {_name(fun)} is {param.type}, and only floats have a derivative",
-                              hint="cast it to a float, or leave it out of argnums")
+            raise dtype_error(f"argument {param.name!r} of {_name(fun)} is {param.type}, and only floats have a "
+                              f"derivative", hint="cast it to a float, or leave it out of argnums")
     return wrt
 
 
