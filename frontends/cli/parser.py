@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("info", "check", "ir", "build", "run", "bench", "profile", "memory", "explain", "report", "doctor", "ops",
+COMMANDS = ("info", "check", "ir", "build", "run", "bench", "profile", "memory", "explain", "compare", "report", "doctor", "ops",
             "cache", "demo", "completion")
 LISTS = ("files", "what")  # the positional arguments that are lists
 

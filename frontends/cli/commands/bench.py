@@ -50,7 +50,7 @@ def run(arguments, console) -> int:
     from ....compiler.core.errors import LaminaError
     from ..arrays import gather_inputs, require_folder
     from ..baseline import read_baseline, require_comparable, save_baseline
-    from ..model import load_executable
+    from ..model import arguments_for, load_executable
     from ..timing import parse_assertion
     assertions = [parse_assertion(text) for text in arguments.assertions]
     if any(a.is_ratio for a in assertions) and not arguments.against:
@@ -71,7 +71,7 @@ def run(arguments, console) -> int:
     if baseline is not None:
         for difference in require_comparable(baseline, arguments.against, inputs, counts, arguments.any_machine):
             console.error(f"{arguments.against} was taken on another machine: {difference}")
-    before = load_base(arguments, console) if arguments.against and baseline is None else None
+    before = load_executable(arguments_for(arguments, arguments.against), console) if arguments.against and baseline is None else None
     found = {}
     for threads in counts:
         contenders = {"lamina": lambda: executable.run(feeds, threads=threads)}
@@ -85,22 +85,6 @@ def run(arguments, console) -> int:
     if arguments.save:
         save_baseline(arguments.save, arguments.model, inputs, {threads: taken["lamina"] for threads, taken in samples.items()})
     return show(arguments, console, samples, {threads: verdicts for threads, (_, verdicts) in found.items()}, inputs, prepared)
-
-
-def load_base(arguments, console):
-    """The Executable of --against, where it is a model: compiled with the same options, or the artifact that it is."""
-    from ..model import load_executable
-    changed = {"model": arguments.against}
-    if arguments.against.endswith(".lam"):
-        changed |= {"dim": [], "spec": [], **vars(compile_defaults())}
-    return load_executable(argparse.Namespace(**{**vars(arguments), **changed}), console)
-
-
-def compile_defaults() -> argparse.Namespace:
-    """The compile options that nobody typed."""
-    parser = argparse.ArgumentParser()
-    add_compile_options(parser)
-    return parser.parse_args([])
 
 
 def judge(contenders: dict, known, assertions, least_seconds: float) -> tuple[dict, list[dict]]:
