@@ -20,6 +20,7 @@ from ..ops.winograd import UnpackWinograd
 from ..targets.target import Target
 from ..templates.depthwise import is_depthwise
 from ..templates.gates import find_gates
+from ..templates.narrow import narrow_layout
 from ..templates.problem import find_main
 from ..templates.tile import choose_gate_tile, choose_tile
 from ..templates.winograd_cost import choose_winograd
@@ -91,6 +92,9 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
     if isinstance(main.op, Conv):
         if side != 1:
             return None
+        narrow = narrow_layout(main, target)
+        if narrow is not None:
+            return narrow
         rank, groups = len(main.op.strides), main.op.groups
         letters = "uvw"[:rank] + "cgo"
         split = (*shape[:-1], groups, shape[-1] // groups)
