@@ -1,5 +1,7 @@
 """Do models with narrow constant weights compute what onnxruntime does, and keep the weights narrow?"""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,12 @@ def check(nodes, constants, rows=3, inner=96, opset=21):
     return executable
 
 
+def constant_dtypes(executable):
+    """The dtypes of the program's constants."""
+    found = re.findall(r"^  constant .*?: (\w+)\[", executable.text("program"), re.MULTILINE)
+    return {{"u8": "uint8", "i8": "int8"}.get(name, name) for name in found}
+
+
 def codes(dtype, *shape):
     bounds = {"int8": (-128, 128), "uint8": (0, 256)}[dtype]
     return RNG.integers(*bounds, shape).astype(dtype)
@@ -49,7 +57,7 @@ def test_dequantize_linear(dtype, per, zero):
         constants["z"] = np.full(shape, 5, dtype)
     attributes = {"column": {"axis": 1}, "block": {"axis": 0, "block_size": 32}, "tensor": {}}[per]
     executable = check(dequantized(zero=zero, **attributes), constants)
-    assert len(executable.kernels) == 1 and "widened" not in executable.text("remarks")
+    assert len(executable.kernels) == 1 and constant_dtypes(executable) == {dtype, "f32"}
 
 
 def test_zero_points_that_differ_and_scales_along_the_sum():
@@ -67,7 +75,7 @@ def test_four_bits(kind):
     tensor = helper.make_tensor("w", getattr(onnx.TensorProto, kind), (96, 70), values)
     scales = RNG.uniform(0.01, 0.1, (3, 70)).astype("float32")
     executable = check(dequantized(axis=0, block_size=32), {"w": tensor, "s": scales})
-    assert len(executable.kernels) == 1
+    assert len(executable.kernels) == 1 and constant_dtypes(executable) == {"uint8", "f32"}
 
 
 @pytest.mark.parametrize("bits, block", [(4, 32), (4, 16), (8, 32)])
@@ -82,3 +90,4 @@ def test_matmul_n_bits(bits, block, zeros):
                             bits=bits, block_size=block)
     executable = check([node], constants)
     assert len(executable.kernels) == 1
+    assert ("uint8" in constant_dtypes(executable)) == (zeros != "different")
