@@ -16,8 +16,8 @@ class Options:
     target        machine to compile for: "host", or a name of `lamina.targets()` such as "x86-64-v3"
     max_memory    bytes that the arena may take; None is no limit. A contract: a plan that fits, or BudgetError
     fuse          False keeps every operator in a kernel of its own (for looking and bisecting)
-    weights       the dtype in which constant weights of products lie: None keeps theirs; "bfloat16", "float16", "int8" or "int4"
-                  (passes/narrow_weights.py says what they lose). Arithmetic is not changed
+    weights       dtype in which constant float32 weights of products lie: "bfloat16", "float16", "int8" or "int4"
+                  (passes/narrow_weights.py says what they lose); None keeps theirs. Arithmetic stays float32
     check         "none", "each": run every level's interpreter after every pass and name the first that changes a number
     dump          folder into which every stage is written, or None
     """

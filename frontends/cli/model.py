@@ -17,7 +17,8 @@ _ROOMS = tuple(str(Path(__file__).resolve().parents[2] / room) for room in ("com
 
 def model_options(arguments) -> Options:
     """The compile options that were typed."""
-    return Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse, check=arguments.check, dump=arguments.dump)
+    return Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse,
+                   weights=arguments.weights, check=arguments.check, dump=arguments.dump)
 
 
 def load_graph(arguments, console) -> Graph:

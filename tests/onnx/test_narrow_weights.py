@@ -17,7 +17,8 @@ def check(nodes, constants, rows=3, inner=96, opset=21):
     """The compiled model, after its numbers were compared."""
     inputs = [helper.make_tensor_value_info("x", FLOAT, (rows, inner))]
     outputs = [helper.make_tensor_value_info("y", FLOAT, None)]
-    tensors = [t if isinstance(t, onnx.TensorProto) else onnx.numpy_helper.from_array(t, n) for n, t in constants.items()]
+    tensors = [t if isinstance(t, onnx.TensorProto) else onnx.numpy_helper.from_array(t, n)
+               for n, t in constants.items()]
     graph = helper.make_graph(nodes, "narrow", inputs, outputs, tensors)
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
@@ -44,7 +45,8 @@ def codes(dtype, *shape):
 
 def dequantized(**attributes):
     inputs = ["w", "s"] + (["z"] if attributes.pop("zero", False) else [])
-    return [helper.make_node("DequantizeLinear", inputs, ["d"], **attributes), helper.make_node("MatMul", ["x", "d"], ["y"])]
+    return [helper.make_node("DequantizeLinear", inputs, ["d"], **attributes),
+            helper.make_node("MatMul", ["x", "d"], ["y"])]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
@@ -82,12 +84,13 @@ def test_four_bits(kind):
 @pytest.mark.parametrize("zeros", [None, "equal", "different"])
 def test_matmul_n_bits(bits, block, zeros):
     blocks = 96 // block
-    constants = {"w": codes("uint8", 70, blocks, block * bits // 8), "s": RNG.uniform(0.01, 0.1, 70 * blocks).astype("float32")}
+    constants = {"w": codes("uint8", 70, blocks, block * bits // 8),
+                 "s": RNG.uniform(0.01, 0.1, 70 * blocks).astype("float32")}
     if zeros:
         size = 70 * -(-blocks * bits // 8)
         constants["z"] = np.full(size, 0x77, "uint8") if zeros == "equal" else codes("uint8", size)
-    node = helper.make_node("MatMulNBits", ["x", "w", "s"] + ["z"] * bool(zeros), ["y"], domain="com.microsoft", K=96, N=70,
-                            bits=bits, block_size=block)
+    node = helper.make_node("MatMulNBits", ["x", "w", "s"] + ["z"] * bool(zeros), ["y"], domain="com.microsoft",
+                            K=96, N=70, bits=bits, block_size=block)
     executable = check([node], constants)
     assert len(executable.kernels) == 1
     assert ("uint8" in constant_dtypes(executable)) == (zeros != "different")

@@ -75,8 +75,8 @@ def dequantize(x, scale, zero=None, *, axis=1, block_size=0, output_dtype=0):
 
 
 def _coded_matrix(x, scale, zero, axis: int, block: int):
-    """A constant matrix of narrow integers with constant scales as Dequantize, so that it stays narrow in memory where a
-    product reads it; None for anything else."""
+    """A constant matrix of narrow integers with constant scales as Dequantize, so that it stays narrow in memory where
+    a product reads it; None for anything else."""
     codes, scales = known_array(x), known_array(scale)
     zeros = np.zeros(1, np.int8) if zero is None else known_array(zero)
     if codes is None or scales is None or zeros is None or codes.ndim != 2 or codes.size < LEAST_CODES:
