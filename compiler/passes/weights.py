@@ -61,7 +61,7 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
         return Unpack(shape, split, letters, "g", letters[:rank] + "c", "o", tile.width)
     inputs, result = main.op.spec.split("->")
     mine, other = (inputs.split(",")[side], inputs.split(",")[1 - side])
-    if coded and (gates or [c for c in mine if c in other and c not in result and len(mine) == 2] != [mine[weight.op.axis]]):
+    if coded and (gates or len(mine) != 2 or mine[weight.op.axis] in result or mine[weight.op.axis] not in other):
         return None
     extent = dict(zip(mine, shape))
     columns = [c for c in result if c in mine and c not in other]

@@ -97,6 +97,8 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("compile options")
     group.add_argument("--target", default="host", help='the machine to compile for: host (default), x86-64-v3, aarch64-linux ...')
     group.add_argument("--max-memory", type=byte_count, metavar="BYTES", help="most bytes of the arena: 512MiB, 1.5G, 1000000")
+    group.add_argument("--weights", choices=("bfloat16", "float16", "int8", "int4"), metavar="DTYPE",
+                       help="store constant weights as bfloat16, float16, int8 or int4; arithmetic stays float32")
     group.add_argument("--no-fuse", action="store_true", help="every operator in a kernel of its own")
     group.add_argument("--no-winograd", action="store_true", help="every convolution directly, rounded as plain sums are")
     group.add_argument("--no-cache", action="store_true", help="neither read nor write the compile cache")
