@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .compare import compare
+from .narrow import write_narrow_product
 from .options import parse_contenders, parse_settings, parse_threads, parse_workloads
 from .record import Record, ask_versions
 from .report import Grid, failure_lines, group, overhead_line, side_tables, summarize_ratios, time_table
-from .workloads import CALL_OVERHEAD, find_cases, write_call_overhead
+from .workloads import CALL_OVERHEAD, NARROW_PRODUCTS, find_cases, write_call_overhead
 
 
 def run_timing(name: str, arguments: argparse.Namespace, known: list[str], with_overhead: bool,
@@ -24,6 +25,8 @@ def run_timing(name: str, arguments: argparse.Namespace, known: list[str], with_
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         record = Record(name, ask_versions(contenders, Path(folder)), parse_settings(arguments))
         print(record.header(), flush=True)
+        cases += [write_narrow_product(name, Path(folder)) for name in missing if name in NARROW_PRODUCTS]
+        missing = [name for name in missing if name not in NARROW_PRODUCTS]
         if missing:
             print(f"Not exported, left out: {', '.join(missing)}", flush=True)
         if with_overhead:

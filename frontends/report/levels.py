@@ -24,13 +24,14 @@ class Levels:
     `progress(stage, done, total)` is told how far the work is.
     """
 
-    def __init__(self, graph: Graph, options: Options = Options(), progress: Callable[[str, int, int], None] | None = None):
+    def __init__(self, graph: Graph, options: Options = Options(),
+                 progress: Callable[[str, int, int], None] | None = None):
         self.traced = graph
         self.options = options
         self.remarks = Remarks()
         self._tell = progress or (lambda stage, done, total: None)
 
-    # ---- graphs -------------------------------------------------------------------------------------------------------
+    # ---- graphs ------------------------------------------------------------------------------------------------------
     @cached_property
     def target(self):
         from ...compiler.targets.find import find_target
@@ -142,20 +143,22 @@ class Levels:
 
     @cached_property
     def launches(self) -> list[tuple[Launch, Node | None]]:
-        """Every launch of the program, in order, with the group that it computes (None for the copies and borders of placing)."""
+        """Every launch of the program, in order, with the group that it computes (None for the copies and borders of
+        placing)."""
         waiting: dict[int, deque[Node]] = {}
         for node in walk(list(self.passes.values())[-1]):
             if isinstance(node.op, Fused):
                 waiting.setdefault(id(node.op.body), deque()).append(node)  # equal groups may share their graph
         found = []
         for launch in walk_launches(self.program.steps):
-            nodes = waiting.get(id(launch.group))
+            nodes = waiting.get(id(launch.group.body) if launch.group is not None else None)
             found.append((launch, nodes.popleft() if nodes else None))
         return found
 
     @cached_property
     def fused_locations(self) -> dict[int, list[str]]:
-        """For each kernel number the locations of the nodes that it computes, from its launches and the groups behind them."""
+        """For each kernel number the locations of the nodes that it computes, from its launches and the groups behind
+        them."""
         out: dict[int, dict[str, None]] = {}
         for launch, _ in self.launches:
             out.setdefault(launch.kernel, {}).update(dict.fromkeys(map(str, launch_places(launch))))

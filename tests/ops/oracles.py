@@ -346,7 +346,7 @@ def threefry2x32(counter: tuple[int, int], key: tuple[int, int]) -> tuple[int, i
 def _random_bits(op, key):
     bits = [threefry2x32((n >> 32, n & WORD), (int(low), int(high)))[0] for low, high in key.reshape(-1, 2)
             for n in range(math.prod(op.shape))]
-    return np.array(bits, np.uint32).reshape(*key.shape[:-1], *op.shape)
+    return np.array(bits, np.uint32).reshape((*key.shape[:-1], *op.shape))
 
 
 def _unpack(op, packed):
