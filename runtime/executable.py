@@ -65,7 +65,7 @@ class Executable:
         symbols = self._library.symbols
         self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32)(symbols[f"{entry}_run_arrays"])
         self._arena = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(symbols[f"{entry}_arena"])
-        self._constants = [_resident(c) for c in artifact.constants]
+        self._constants = [resident(c) for c in artifact.constants]
         self._shared = {j: port["shares"] for j, port in enumerate(manifest["outputs"]) if "shares" in port}
         self._frames: list[_Frame] = []
         self._lock = threading.Lock()
@@ -228,7 +228,7 @@ class _Frame:
         self.arena_bytes = size
 
 
-def _resident(array: np.ndarray) -> np.ndarray:
+def resident(array: np.ndarray) -> np.ndarray:
     """The array as kernels read it: dense, in native byte order; small ones aligned to a vector, large ones where they lie.
 
     x86-64 and 64-bit Arm load elements and vectors from any address, so that weights are used inside of a mapped file.

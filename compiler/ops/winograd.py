@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 
 from ..core.types import TensorType
+from .control import map_over_batch
 from .op import Op, Sample, require_operands, shape_error
 from .pack import aligned_empty
 from .sample_arrays import draw
@@ -52,6 +53,7 @@ class UnpackWinograd(Op):
     shape: tuple[int, ...]
     outputs: int
     width: int
+    not_differentiable = "passes write it when derivatives have been taken"
 
     def packed_shape(self) -> tuple[int, int, int, int]:
         return (-(-self.shape[-1] // self.width), (self.outputs + TAPS - 1) ** 2, self.shape[-2], self.width)
@@ -83,6 +85,9 @@ class UnpackWinograd(Op):
 
     def flops(self, *types):
         return 0
+
+    def vmap(self, builder, operands, is_batched, size):
+        return map_over_batch(builder, self, operands, is_batched, size)
 
     @classmethod
     def samples(cls):

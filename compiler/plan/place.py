@@ -104,19 +104,19 @@ class _Planner:
             self._assign(value, place, assigned)
         for node in reversed(graph.nodes):
             if isinstance(node.op, (Concat, Pad)):
-                self._assemble(node, assigned)
+                self._assemble(graph, node, assigned)
         steps: list[Step] = []
         for node in graph.nodes:
             self.clock += 1
             self._node(graph, node, assigned, steps)
         return steps
 
-    def _assemble(self, node: Node, assigned: dict[Value, Place]) -> None:
+    def _assemble(self, graph: Graph, node: Node, assigned: dict[Value, Place]) -> None:
         """Give the operands of a concatenation or padding their places inside its result."""
         result = node.results[0]
         place = assigned.get(result)
         if place is None:
-            place = assigned[result] = self.arena(result.type, _label(node), node.location)
+            place = assigned[result] = self._rows(result, row_strides(graph, result, self.target), node)
         if isinstance(node.op, Pad):
             (operand,) = node.operands
             offset = place.offset

@@ -13,17 +13,18 @@ import zlib
 from importlib.resources import files
 
 from ...compiler.ops.constant import Constant
+from ...runtime.profile import Profile
 from .columns import Columns
 from .drawing import Drawing
 from .levels import GRAPHS, Levels
 from .marks import Marks
-from .steps import remark_data, step_data
+from .steps import profile_data, remark_data, step_data
 
 SCRIPTS = ("data.js", "follow.js", "columns.js", "layout.js", "graph.js", "memory.js", "kernels.js", "remarks.js", "search.js", "main.js")
 
 
-def page(levels: Levels, title: str, profile: dict | None = None) -> str:
-    """The page of one compilation. A stage that fails shows its error in its column. `profile` is what page_data takes."""
+def page(levels: Levels, title: str, profile: Profile | None = None) -> str:
+    """The page of one compilation. A stage that fails shows its error in its column. `profile` measured its program."""
     folder = files(__package__).joinpath("page")
 
     def read(name: str) -> str:
@@ -50,11 +51,11 @@ def _packed(value) -> str:
     return base64.b64encode(zlib.compress(json.dumps(value, separators=(",", ":")).encode())).decode()
 
 
-def page_data(levels: Levels, title: str, profile: dict | None = None) -> dict:
-    """What the page draws: {"about", "stages", "graphs", "steps", "remarks", "marks": {"names", "origins"}}.
+def page_data(levels: Levels, title: str, profile: Profile | None = None) -> dict:
+    """What the page draws: {"about", "stages", "graphs", "steps", "remarks", "profile", "marks": {"names", "origins"}}.
 
     "about" has the title and the figures of the whole; "stages" are as Columns has them, "graphs" by stage as Drawing has them,
-    "steps" as step_data has them (None where the model does not compile).
+    "steps" and "profile" as step_data and profile_data have them (None where the model does not compile, or was not measured).
     """
     marks = Marks()
     columns = Columns(levels, marks)
@@ -67,7 +68,8 @@ def page_data(levels: Levels, title: str, profile: dict | None = None) -> dict:
     except Exception:  # told in the columns
         steps = None
     return {"about": about(levels, title, steps), "stages": stages, "graphs": graphs, "steps": steps,
-            "remarks": remark_data(levels.remarks, marks), "profile": profile, "marks": {"names": marks.names, "origins": marks.origins}}
+            "remarks": remark_data(levels.remarks, marks), "profile": None if profile is None else profile_data(profile),
+            "marks": {"names": marks.names, "origins": marks.origins}}
 
 
 def about(levels: Levels, title: str, steps: dict | None) -> dict:

@@ -6,9 +6,10 @@ from bisect import bisect_left, bisect_right
 
 from ...compiler.core.dims import nominal
 from ...compiler.core.remarks import Remarks
-from ...compiler.graph.graph import Node, walk
-from ...compiler.ops.control import graph_flops
-from ...compiler.plan.program import Launch, Program
+from ...compiler.graph.graph import Node
+from ...compiler.plan.program import Launch
+from ...compiler.plan.work import launch_places, launch_work
+from ...runtime.profile import Profile
 from .levels import Levels
 from .marks import Marks
 
@@ -26,25 +27,10 @@ def step_data(levels: Levels, marks: Marks) -> dict:
 
 
 def _launch(levels: Levels, launch: Launch, node: Node | None, marks: Marks) -> dict:
-    place = str(launch.location or "")
-    inside = {str(n.location) for n in walk(node.op.body)} if node is not None else set()
-    own = [marks.kernel(launch.kernel), *(marks.origin(origin) for origin in sorted({place, *inside} - {""}))]
-    return {"kernel": launch.kernel, "label": launch.label, "kind": node.op.kind if node is not None else "loops", "origin": place,
-            "flops": nominal(graph_flops(node.op.body)) if node is not None else 0, "bytes": launch_bytes(levels.program, launch), "marks": own}
-
-
-def launch_bytes(program: Program, launch: Launch) -> int:
-    """The bytes that a launch reads and writes, each place once."""
-    found: dict[tuple, int] = {}
-    for place, buffer in zip(launch.places, program.kernels[launch.kernel].params):
-        if buffer.role == "workspace":
-            continue
-        size = place.dtype.itemsize
-        for extent, stride in zip(place.shape, place.strides):
-            size = size * extent if stride != 0 else size
-        times = 2 if buffer.role == "inout" else 1
-        found[id(place.storage), str(place.offset), buffer.role == "out"] = times * nominal(size)
-    return sum(found.values())
+    work = launch_work(launch, levels.program.kernels[launch.kernel])
+    own = [marks.kernel(launch.kernel), *(marks.origin(str(place)) for place in launch_places(launch))]
+    return {"kernel": launch.kernel, "label": launch.label, "kind": node.op.kind if node is not None else "loops",
+            "origin": str(launch.location or ""), "flops": nominal(work.flops), "bytes": nominal(work.bytes), "marks": own}
 
 
 def memory_data(levels: Levels, marks: Marks) -> dict:
@@ -70,3 +56,13 @@ def memory_data(levels: Levels, marks: Marks) -> dict:
 def remark_data(remarks: Remarks, marks: Marks) -> list[list]:
     """[[stage, subject, applied, reason, marks]]."""
     return [[r.stage, r.subject, r.applied, r.reason, marks.mentioned(f"{r.subject} {r.reason}")] for r in remarks]
+
+
+def profile_data(profile: Profile) -> dict:
+    """{"launches": [{"seconds", "share", "bound", "flops", "bytes", "count"}] in program order, "roofline": {"flops", "bandwidth":
+    [[bytes of the working set, bytes a second]]} or None, "call", "threads", "runs"}; times in seconds of one run."""
+    rows = [{"seconds": row.seconds, "share": row.share, "bound": row.bound, "flops": row.flops, "bytes": row.bytes, "count": row.count}
+            for row in profile.rows]
+    roofline = profile.roofline
+    return {"launches": rows, "call": profile.call_seconds, "threads": profile.threads, "runs": profile.runs,
+            "roofline": None if roofline is None else {"flops": roofline.flops["float32"], "bandwidth": [list(b) for b in roofline.bandwidth]}}

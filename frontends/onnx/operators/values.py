@@ -17,10 +17,9 @@ from ..table import Refusal
 
 def known(value, what: str) -> np.ndarray:
     """The array that `value` is known to be while importing; Refusal where it depends on the inputs."""
-    if isinstance(value, np.ndarray):
-        return value
-    if isinstance(value, Tracer) and isinstance(value.value.op, Constant):
-        return value.value.op.array
+    array = known_array(value)
+    if array is not None:
+        return array
     if isinstance(value, SymbolicArray):
         raise Refusal(f"{what} must be known as a number and is {value.entries.tolist()}; fix the dims with dims=")
     sources = _settings(value) if isinstance(value, Tracer) else ()
@@ -28,6 +27,15 @@ def known(value, what: str) -> np.ndarray:
     if sources:
         way_out = f"; give {', '.join(map(repr, sources))} in inputs="
     raise Refusal(f"{what} must be known while importing{way_out}", sources)
+
+
+def known_array(value) -> np.ndarray | None:
+    """The array that `value` is known to be while importing; None where it depends on the inputs."""
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, Tracer) and isinstance(value.value.op, Constant):
+        return value.value.op.array
+    return None
 
 
 def _settings(tracer: Tracer) -> tuple[str, ...]:
