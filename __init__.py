@@ -17,8 +17,8 @@ from .compiler.core.options import Options
 
 if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr__ finds the same names below
     from .compiler.graph.graph import Graph
-    from .frontends import data, nn, optim, random, testing, train, tree, tree
-    from .frontends.accumulation
+    from .frontends import data, nn, optim, random, testing, train, tree
+    from .frontends.accumulation import accumulate_gradients
     from .frontends.array import linalg
     from .frontends.array.control import cond, fori_loop, scan, switch, while_loop
     from .frontends.array.convolution import avg_pool, conv, conv_transpose, global_avg_pool, global_max_pool, max_pool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 
 from ..parser import FAILED, OK, add_compile_options, add_model_options
