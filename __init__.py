@@ -17,7 +17,7 @@ from .compiler.core.options import Options
 
 if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr__ finds the same names below
     from .compiler.graph.graph import Graph
-    from .frontends import tree
+    from .frontends import data, nn, optim, random, testing, tree
     from .frontends.array import linalg
     from .frontends.array.control import cond, fori_loop, scan, switch, while_loop
     from .frontends.array.convolution import avg_pool, conv, conv_transpose, global_avg_pool, global_max_pool, max_pool
@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
                                               not_equal, positive, pow, power, reciprocal, remainder, right_shift,
                                               rint, round, rsqrt, sign, signbit, sqrt, square, subtract, true_divide,
                                               trunc, where)
+    from .frontends.array.identity import stop_gradient
     from .frontends.array.indexing import (at, dynamic_slice, dynamic_update_slice, gather_nd, getitem, put_along_axis,
                                            scatter_nd)
     from .frontends.array.interpolation import resize
@@ -62,8 +63,11 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
     from .frontends.array.trigonometry import (acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh,
                                                asin, asinh, atan, atan2, atanh, cos, cosh, deg2rad, degrees, hypot,
                                                rad2deg, radians, sin, sinh, tan, tanh)
+    from .frontends.bisect import bisect
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
+    from .frontends.custom_derivatives import checkpoint, custom_jvp, custom_vjp
+    from .frontends.derivatives import grad, jvp, linearize, value_and_grad, vjp
     from .frontends.jit import explain_retraces, jit
     from .frontends.trace import TensorSpec, trace
     from .runtime.executable import Executable
@@ -74,9 +78,15 @@ __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
 #: Where what is no array function lives: a module, or a name in one.
-_MODULES = {"linalg": ".frontends.array.linalg", "onnx": ".frontends.onnx", "tree": ".frontends.tree"}
+_MODULES = {"data": ".frontends.data", "linalg": ".frontends.array.linalg", "nn": ".frontends.nn",
+            "onnx": ".frontends.onnx", "optim": ".frontends.optim", "random": ".frontends.random",
+            "testing": ".frontends.testing",
+            "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
-          "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
+          **dict.fromkeys(("checkpoint", "custom_jvp", "custom_vjp"), ".frontends.custom_derivatives"),
+          **dict.fromkeys(("grad", "jvp", "linearize", "value_and_grad", "vjp"), ".frontends.derivatives"),
+          "bisect": ".frontends.bisect", "build": ".frontends.build", "compile": ".frontends.compile",
+          "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",
           "__array_namespace_info__": ".frontends.array.data_types"}

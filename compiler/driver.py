@@ -26,7 +26,7 @@ from .targets.target import Target
 
 
 def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[int, ...] = (), cache=None,
-                  profile: bool = False, progress: Callable[[str, int, int], None] | None = None,
+                  progress: Callable[[str, int, int], None] | None = None,
                   after: str | None = None, write: Writer | None = None, load: Load | None = None) -> Artifact:
     """Compile `graph` for `options.target`.
 
@@ -51,7 +51,7 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
     program = place_graph(placed, target, donate)
     program = replace(program, plan=plan_memory(program, options.max_memory)).verify()
     observers.program(program)
-    artifact = compile_program(program, target, cache=cache, profile=profile, progress=tell, observer=observers)
+    artifact = compile_program(program, target, cache=cache, progress=tell, observer=observers)
     graphs = {"traced": graph, "canonical": stages.get("canonicalize-layout", graph),
               "fused": stages.get("fuse", graph)}
     artifact.texts = {**graphs, **artifact.texts, "remarks": lambda: "\n".join(map(str, remarks))}
@@ -59,13 +59,13 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
     return artifact
 
 
-def compile_program(program: Program, target: Target, *, cache=None, profile: bool = False,
+def compile_program(program: Program, target: Target, *, cache=None,
                     observer: Observer = Observer(),
                     progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> Artifact:
     """The artifact of a program that has its memory plan; arguments as those of `compile_graph`."""
     modules: dict[str, str] = {}
     with ObjectCompiler(target, cache, progress) as compiler:
-        for name, text in module_texts(program, target, profile):
+        for name, text in module_texts(program, target):
             modules[name] = text
             compiler.add(name, text)
         observer.modules({name: text for name, text in modules.items() if name != "support"})
@@ -79,7 +79,7 @@ def compile_program(program: Program, target: Target, *, cache=None, profile: bo
     return Artifact(manifest, objects, list(program.constants), texts)
 
 
-def module_texts(program: Program, target: Target, profile: bool = False) -> Iterator[tuple[str, str]]:
+def module_texts(program: Program, target: Target) -> Iterator[tuple[str, str]]:
     """(name, LLVM text) of each module: "support", the kernels, "host". Names that are exported come from the text's
     hash, so that equal kernels of two models are one symbol."""
     yield "support", support_ir(target.triple)
@@ -92,7 +92,7 @@ def module_texts(program: Program, target: Target, profile: bool = False) -> Ite
         if name not in known:
             known.add(name)
             yield name, text.replace("@lamina_k", f"@{name}")
-    host = host_module(program, target, "lamina_model", names, profile)
+    host = host_module(program, target, "lamina_model", names)
     entry = f"lamina_m_{blake2b((host + target.name).encode(), digest_size=10).hexdigest()}"
     yield "host", host.replace("@lamina_model_", f"@{entry}_")
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from ..runtime.artifact import FORMAT_VERSION
 from .core.dims import UNBOUNDED, Dim, FloorDiv, Symbol, nominal
-from .kernel.ir import For
+from .kernel.ir import For, Kernel
 from .plan.memory import ALIGNMENT
-from .plan.program import Port, Program, walk_launches
+from .plan.program import Launch, Port, Program, walk_launches
+from .plan.work import launch_ops, launch_places, launch_work, total_flops
 from .targets.target import Target
 
 
 def make_manifest(program: Program, target: Target, entry: str, frame: dict, support_exports, modules) -> dict:
     """The manifest of a program: JSON data only (see docs/artifact.md for its fields)."""
-    launches = []
-    for launch in walk_launches(program.steps):
-        kernel = program.kernels[launch.kernel]
-        launches.append({"kernel": kernel.name, "label": launch.label, "number": launch.kernel,
-                         "location": str(launch.location) if launch.location is not None else "",
-                         "parallel": any(isinstance(s, For) and s.kind == "parallel" for s in kernel.body)})
+    launches = [_launch(launch, program.kernels[launch.kernel]) for launch in walk_launches(program.steps)]
     plan = program.plan
     weight_bytes = sum(c.nbytes for c in program.constants)
     return {
@@ -29,12 +25,28 @@ def make_manifest(program: Program, target: Target, entry: str, frame: dict, sup
         "constants": [{"shape": list(c.shape), "dtype": c.dtype.name} for c in program.constants],
         "memory": {"arena_bytes": plan.arena_bytes, "lower_bound": plan.lower_bound, "peak_step": plan.peak_step, "alignment": ALIGNMENT,
                    "slots": [{"label": s.storage.label, "offset": s.offset, "bytes": nominal(s.storage.size), "first": s.storage.first,
-                              "last": s.storage.last} for s in plan.slots]},
+                              "last": s.storage.last, "location": _text(s.storage.location)} for s in plan.slots]},
         "launches": launches,
-        "cost": {"weight_bytes": weight_bytes, "arena_bytes": plan.arena_bytes, "kernels": len(program.kernels), "launches": len(launches),
+        "cost": {"flops": nominal(total_flops(program.steps)), "weight_bytes": weight_bytes, "arena_bytes": plan.arena_bytes,
+                 "kernels": len(program.kernels), "launches": len(launches),
                  "input_bytes": sum(nominal(p.type.nbytes) for p in program.inputs),
                  "output_bytes": sum(nominal(p.type.nbytes) for p in program.outputs)},
     }
+
+
+def _launch(launch: Launch, kernel: Kernel) -> dict:
+    work = launch_work(launch, kernel)
+    places = launch_places(launch)
+    return {"kernel": kernel.name, "label": launch.label, "kind": launch.group.kind if launch.group is not None else "", "number": launch.kernel, "step": launch.step,
+            "location": _text(launch.location), "layer": places[0].layer if places else "", "lines": [str(p) for p in places],
+            "ops": launch_ops(launch),
+            "parallel": any(isinstance(s, For) and s.kind == "parallel" for s in kernel.body),
+            "dtype": work.dtype.name, "flops": dim_form(work.flops), "bytes": dim_form(work.bytes),
+            "weight_bytes": dim_form(work.weight_bytes)}
+
+
+def _text(location) -> str:
+    return str(location) if location is not None else ""
 
 
 def _port(port: Port) -> dict:

@@ -10,6 +10,7 @@ from .core.options import Options
 from .core.remarks import Remarks
 from .graph.graph import Graph
 from .passes.canonicalize import canonicalize
+from .passes.delay_sums import delay_sums
 from .passes.fuse import fuse
 from .passes.gates import split_gates
 from .passes.hoist import hoist
@@ -48,6 +49,7 @@ STAGES = (
           "folds and simplifies first, so that later passes meet few forms"),
     Stage("join-products", lambda g, t, o, r: join_products(g), "canonical", "before products of inputs leave their loops: together"),
     Stage("hoist", lambda g, t, o, r: hoist(g, r), "canonical", "products that leave a loop take part in all that follows"),
+    Stage("delay-sums", lambda g, t, o, r: delay_sums(g, r), "canonical", "its products take part in all that follows, too"),
     Stage("layout", lambda g, t, o, r: propagate_layout(g), "canonical",
           "moves transposes out of the way while ops are still single"),
     Stage("split-gates", lambda g, t, o, r: split_gates(g), "canonical", "after layout, which moves products; before bias and inputs fold"),
@@ -61,8 +63,7 @@ STAGES = (
           "while joins are single ops, before their parts are grouped"),
     Stage("narrow-weights", lambda g, t, o, r: narrow_weights(g, t, o, r), "canonical", "last of single ops, so that nothing folds them again", rounds=lambda o: o.weights is not None),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
-    Stage("pack", lambda g, t, o, r: pack_weights(g, t), "fused",
-          "constant operands of contractions take their kernel's layout"),
+    Stage("pack", pack_weights, "fused", "constant operands of contractions take their kernel's layout"),
     Stage("materialize", lambda g, t, o, r: materialize(g), "placed",
           "results and joins get memory of their own; late, since it copies"),
     Stage("order", lambda g, t, o, r: order_for_memory(g), "placed", "last: only now is it known what takes memory"),

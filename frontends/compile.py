@@ -67,14 +67,21 @@ def executable(model: Model, *specs, dims: Mapping[str, Facts] | None = None, de
         raise UnsupportedError(f"there is no device {device!r}", hint="there is " + ", ".join(map(repr, DEVICES)))
     from ..runtime.executable import Executable
     from .cached import compile_cached
-    return Executable(compile_cached(model, *specs, dims=dims, options=options or Options(), donate=tuple(donate)))
+    artifact = compile_cached(model, *specs, dims=dims, options=options or Options(), donate=tuple(donate))
+    return Executable(artifact, measure_roofline)
 
 
 def load(path: str | os.PathLike):
     """The Executable in a saved .lam artifact."""
     from ..runtime.executable import Executable
     from ..runtime.package import load_artifact
-    return Executable(load_artifact(path))
+    return Executable(load_artifact(path), measure_roofline)
+
+
+def measure_roofline(threads: int):
+    """The Roofline of this machine on that many threads at most (0: no cap), measured once for each process."""
+    from .roofline import roofline
+    return roofline(threads)
 
 
 def parse(text: str) -> Graph:

@@ -217,6 +217,34 @@ def map(function: Callable, tree, *rest, is_leaf: Callable[[Any], bool] | None =
     return unflatten(shape, [function(*values) for values in zip(first, *others)])
 
 
+def spread(prefix, tree, is_leaf: Callable[[Any], bool] | None = None, what: str = "a prefix") -> list:
+    """For each leaf of `tree`, the leaf of `prefix` at its place or above it; `what` names the prefix in errors.
+
+    A leaf of `prefix` stands for everything below its place: True for all of `tree`, {"a": True, "b": False} for two
+    parts.
+    """
+    found, shape = flatten(prefix, is_leaf)
+    rest, result = iter(found), []
+
+    def visit(above, key, path: str):
+        if above == LEAF:
+            result.extend([next(rest)] * _count(key))
+            return
+        if key == LEAF or above[0] is not key[0] or above[1] != key[1] or len(above[2]) != len(key[2]):
+            apart = difference(Structure(above, 0), Structure(key, 0))
+            apart = apart.replace("at the root", f"at {path}") if path else apart
+            raise TreeError(f"{what} and the tree that they are for differ {apart}")
+        for name, x, y in zip(_names(key[0], key[1], len(key[2])), above[2], key[2]):
+            visit(x, y, path + name)
+    visit(shape.key, structure(tree, is_leaf).key, "")
+    return result
+
+
+def _count(key) -> int:
+    """How many leaves a tree of this structure has."""
+    return 1 if key == LEAF else sum([_count(child) for child in key[2]])
+
+
 def flatten_with_paths(tree, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[tuple[str, Any]], Structure]:
     """(path, leaf) in order, and the structure; a path reads like Python: "['layers'][0].weight"."""
     found, shape = flatten(tree, is_leaf)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
@@ -13,6 +15,10 @@ from .cpu import load_objects
 from .cpu_features import check_target
 from .errors import LaminaError
 from .signature import Signature
+
+if TYPE_CHECKING:
+    from .memory import MemoryReport
+    from .profile import Profile, Roofline
 
 ALIGNMENT = 64
 
@@ -42,8 +48,10 @@ class Executable:
     Threads may call one Executable at the same time: each call has an arena of its own, and arenas are kept.
     """
 
-    def __init__(self, artifact: Artifact):
+    def __init__(self, artifact: Artifact, measure_roofline: Callable[[int], Roofline] | None = None):
+        """`measure_roofline(threads)` measures this machine, for profiles; None where nobody can."""
         self.artifact = artifact
+        self.measure_roofline = measure_roofline
         manifest = artifact.manifest
         self.name: str = manifest["name"]
         check_target(manifest["target"], f"the model {self.name}")
@@ -57,7 +65,7 @@ class Executable:
         symbols = self._library.symbols
         self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32)(symbols[f"{entry}_run_arrays"])
         self._arena = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(symbols[f"{entry}_arena"])
-        self._constants = [_resident(c) for c in artifact.constants]
+        self._constants = [resident(c) for c in artifact.constants]
         self._shared = {j: port["shares"] for j, port in enumerate(manifest["outputs"]) if "shares" in port}
         self._frames: list[_Frame] = []
         self._lock = threading.Lock()
@@ -85,6 +93,39 @@ class Executable:
         self._frames.append(frame)
         return tuple(outputs)
 
+    @contextmanager
+    def prepared(self, arrays, threads: int = 0):
+        """`with executable.prepared(arrays) as (run, extents):` each `run(record)` is one native call on the same memory,
+        which overwrites the results of the last (and copies of donated inputs). `record` is 0, or the address of words for
+        a run that is measured (runtime/profile.py). `extents` are those of the dims, by name."""
+        inputs, extents = self.signature.bind(arrays)
+        for i in self._shared.values():
+            inputs[i] = inputs[i].copy()
+        outputs = [inputs[self._shared[j]] if j in self._shared else np.empty(shape, dtype)
+                   for j, (shape, dtype) in enumerate(self.signature.output_shapes(extents))]
+        frame = _Frame(self)
+        frame.set(inputs, outputs, extents)
+        for i, array in enumerate((*inputs, *outputs)):
+            frame.words[self._layout["inputs"] + i] = array.ctypes.data
+        entry = self._library.symbols[f"{self.artifact.manifest['entry']}_run_frame"]
+        native = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32)(entry)
+
+        def run(record: int) -> None:
+            frame.words[self._layout["profile"]] = record
+            native(frame.address, threads)
+        yield run, dict(zip(self.signature.symbols, extents))
+
+    def profile(self, *arrays, threads: int = 0, seconds: float = 1.0, roofline: Roofline | None = None) -> Profile:
+        """Where the time of a run on `arrays` goes, by launch: time, operations, bytes, and the share of what this machine can do.
+
+        Runs for about `seconds`, measured calls and others in turns. `roofline` is the machine; without one it is measured once for each
+        process, where the compiler is installed. The result has `rows`, `text()`, `to_json()` and `save_trace(path)`.
+        """
+        from .profile import measure
+        if roofline is None and self.measure_roofline is not None:
+            roofline = self.measure_roofline(threads)
+        return measure(self, arrays, threads=threads, seconds=seconds, roofline=roofline)
+
     def run(self, feeds: dict[str, np.ndarray], *, threads: int = 0) -> dict[str, np.ndarray]:
         """Run once with inputs by name; the outputs by name."""
         arrays = self.signature.by_name(feeds)
@@ -101,9 +142,10 @@ class Executable:
         return self.signature.outputs
 
     @property
-    def memory(self):
-        """arena_bytes, lower_bound and slots of the memory plan."""
-        return MemoryReport(self.artifact.manifest["memory"])
+    def memory(self) -> MemoryReport:
+        """arena_bytes, lower_bound, slots and owners of the memory plan; weight_bytes; `text()` and `svg()` draw it."""
+        from .memory import MemoryReport
+        return MemoryReport(self.artifact.manifest)
 
     @property
     def kernels(self) -> list[dict]:
@@ -151,19 +193,6 @@ def _own(inputs: list[np.ndarray], donated) -> None:
             inputs[i] = inputs[i].copy()
 
 
-class MemoryReport:
-    """The memory plan of an executable, in bytes, for the largest declared extents."""
-
-    def __init__(self, plan: dict):
-        self.arena_bytes: int = plan["arena_bytes"]
-        self.lower_bound: int = plan["lower_bound"]
-        self.peak_step: int = plan["peak_step"]
-        self.slots: list[dict] = plan["slots"]
-
-    def __repr__(self) -> str:
-        return f"<memory: arena {self.arena_bytes:,} bytes, lower bound {self.lower_bound:,} bytes, {len(self.slots)} slots>"
-
-
 class _Frame:
     """The words that one call hands to native code, with an arena of its own."""
 
@@ -199,9 +228,12 @@ class _Frame:
         self.arena_bytes = size
 
 
-def _resident(array: np.ndarray) -> np.ndarray:
-    """The array as kernels read it: dense, in native byte order; small ones aligned to a vector, large ones where they lie."""
-    is_aligned = array.ctypes.data % (ALIGNMENT if array.nbytes < 1 << 16 else max(1, array.dtype.itemsize)) == 0
+def resident(array: np.ndarray) -> np.ndarray:
+    """The array as kernels read it: dense, in native byte order; small ones aligned to a vector, large ones where they lie.
+
+    x86-64 and 64-bit Arm load elements and vectors from any address, so that weights are used inside of a mapped file.
+    """
+    is_aligned = array.nbytes >= 1 << 16 or array.ctypes.data % ALIGNMENT == 0
     if array.flags.c_contiguous and is_aligned and array.dtype.isnative:
         return array
     out = aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape) if array.nbytes else np.empty(array.shape, array.dtype)

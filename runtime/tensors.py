@@ -28,11 +28,11 @@ def array_bytes(array: np.ndarray) -> memoryview:
     return memoryview(dense.reshape(-1).view(np.uint8)) if dense.nbytes else memoryview(b"")
 
 
-def write_tensors(file, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write `arrays` to a binary file."""
+def write_tensors(file, arrays: Mapping[str, np.ndarray], *, aligned: bool = True) -> None:
+    """Write `arrays` to a binary file. Without `aligned` it holds these arrays alone, for other programs to read."""
     header, parts, at = {}, [], 0
     for number, (name, array) in enumerate(arrays.items()):
-        padding = -at % ALIGNMENT
+        padding = -at % ALIGNMENT if aligned else 0
         if padding:
             header[f"padding.{number}"] = {"dtype": "U8", "shape": [padding], "data_offsets": [at, at + padding]}
             parts.append(bytes(padding))

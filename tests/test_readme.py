@@ -133,7 +133,8 @@ def test_every_field_of_the_manifest_is_described():
     import lamina as lm
     page = (ROOT / "docs" / "artifact.md").read_text("utf-8")
     manifest = lm.compile(lambda x: lm.softmax(x) @ x, lm.TensorSpec(("n", "n"))).artifact.manifest
-    fields = {*manifest, *manifest["inputs"][0], *manifest["target"], *manifest["constants"][:1], *manifest["memory"]}
+    fields = {*manifest, *manifest["inputs"][0], *manifest["target"], *manifest["constants"][:1], *manifest["memory"],
+              *manifest["memory"]["slots"][0], *manifest["launches"][0], *manifest["frame"]}
     assert {field for field in fields if f"`{field}`" not in page} == set()
 
 

@@ -70,6 +70,6 @@ def test_every_module_imports_from_the_wheel(installed, tmp_path):
 def test_the_wheel_holds_the_files_that_are_read_beside_modules(installed):
     data = {str(p.relative_to(ROOT)) for room in ROOMS for p in (ROOT / room).rglob("*")
             if p.is_file() and p.suffix not in (".py", ".pyc", ".pyi") and "__pycache__" not in p.parts}
-    assert {"frontends/report/page.html", "frontends/cli/demo/digits.onnx"} <= data
+    assert {"frontends/report/page/page.html", "frontends/cli/demo/digits.onnx"} <= data
     missing = [name for name in data if not (installed / "lamina" / name).is_file()]
     assert not missing, "name it in setup.py's package_data"

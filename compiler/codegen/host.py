@@ -6,6 +6,9 @@ then each symbol (extents). `cap` bounds the threads of this call (0: as many as
 hold the array's address `offset` bytes in (NumPy's arrays do): one call from Python without a look-up for each array.
 `int64 NAME_arena(ptr symbols)`: the arena bytes for these extents.
 
+The frame's last word is null, or the address of a record of this run, in words: the address of the next event, the address at which
+events end; for each launch its clock ticks and how often it ran; then events of three words: launch, and the ticks at its begin and end.
+
 NAME is made of the program's content, and the functions are weak: models that are linked together never clash.
 """
 
@@ -21,8 +24,8 @@ ALIGNMENT = 64
 
 
 def frame_layout(program: Program) -> dict[str, int]:
-    """The first word of each part of the frame, and `size`, the number of words. The last word, `profile`, is for a build that
-    measures itself: the address of a word for each launch, to which its clock ticks are added."""
+    """The first word of each part of the frame, and `size`, the number of words. The last word, `profile`, is null or the address
+    of the record of a run that is measured."""
     constants = 1
     inputs = constants + len(program.constants)
     outputs = inputs + len(program.inputs)
@@ -31,15 +34,13 @@ def frame_layout(program: Program) -> dict[str, int]:
             "profile": symbols + len(program.symbols), "size": symbols + len(program.symbols) + 1}
 
 
-def host_module(program: Program, target: Target, name: str, kernel_names: list[str], profile: bool = False) -> str:
-    """The LLVM text of the program's entry points; kernels are external symbols. With `profile` each launch adds its clock ticks to
-    its word of the frame's `profile` array."""
-    return _Host(program, target, name, kernel_names, profile).text()
+def host_module(program: Program, target: Target, name: str, kernel_names: list[str]) -> str:
+    """The LLVM text of the program's entry points; kernels are external symbols."""
+    return _Host(program, target, name, kernel_names).text()
 
 
 class _Host:
-    def __init__(self, program: Program, target: Target, name: str, kernel_names: list[str], profile: bool):
-        self.profile = profile
+    def __init__(self, program: Program, target: Target, name: str, kernel_names: list[str]):
         self.launches = 0
         self.program, self.target, self.name, self.kernel_names = program, target, name, kernel_names
         self.layout = frame_layout(program)
@@ -114,6 +115,8 @@ class _Host:
                 self._branch(step)
 
     def _launch(self, launch: Launch) -> None:
+        number = self.launches
+        self.launches += 1
         kernel = self.program.kernels[launch.kernel]
         outs = [p for p, b in zip(launch.places, kernel.params) if b.role == "out"]
         sizes = [product(p.shape) for p in outs]
@@ -131,15 +134,16 @@ class _Host:
         for i, word in enumerate(words):
             slot = self.emit(f"getelementptr inbounds i64, ptr %args, i64 {i}")
             self.lines.append(f"  store i64 {word}, ptr {slot}, align 8")
-        before = self.emit("call i64 @llvm.readcyclecounter()") if self.profile else None
-        self.lines.append(f"  call void @{self.kernel_names[launch.kernel]}(ptr %args, i32 %threads)")
-        if before is not None:
-            after = self.emit("call i64 @llvm.readcyclecounter()")
-            ticks = self.emit(f"sub i64 {after}, {before}")
-            word = self.emit(f"getelementptr inbounds i64, ptr %ticks, i64 {self.launches}")
-            total = self.emit(f"add i64 {self.emit(f'load i64, ptr {word}, align 8')}, {ticks}")
-            self.lines.append(f"  store i64 {total}, ptr {word}, align 8")
-        self.launches += 1
+        name = self.kernel_names[launch.kernel]
+        measured, plain, done = (self.new_label(x) for x in ("measured", "plain", "done"))
+        self.lines.append(f"  br i1 %is_measured, label %{measured}, label %{plain}, !prof !1")
+        self.open(measured)
+        self.lines.append(f"  call void @{self.name}_measure(ptr %record, i64 {number}, ptr @{name}, ptr %args, i32 %threads)")
+        self.lines.append(f"  br label %{done}")
+        self.open(plain)
+        self.lines.append(f"  call void @{name}(ptr %args, i32 %threads)")
+        self.lines.append(f"  br label %{done}")
+        self.open(done)
         if skip is not None:
             self.lines.append(f"  br label %{skip}")
             self.open(skip)
@@ -230,6 +234,46 @@ class _Host:
                       f"  store i64 %a{i}, ptr %w{i}, align 8"]
         return [*lines, f"  %status = call i32 @{self.name}_run_frame(ptr %frame, i32 %cap)", "  ret i32 %status", "}"]
 
+    def _measure(self) -> str:
+        """A launch that writes into the run's record: its ticks and count, and an event where there is room."""
+        clock = "call i64 @llvm.readcyclecounter()" if self.target.architecture == "x86_64" else \
+            "call i64 @llvm.read_volatile_register.i64(metadata !2)"  # user code may not read an Arm's cycle counter
+        return f"""\
+define internal void @{self.name}_measure(ptr %record, i64 %launch, ptr %kernel, ptr %args, i32 %threads) #1 {{
+entry:
+  %begin = {clock}
+  call void %kernel(ptr %args, i32 %threads)
+  %end = {clock}
+  %place = mul i64 %launch, 2
+  %first = add i64 %place, 2
+  %second = add i64 %place, 3
+  %ticks.at = getelementptr inbounds i64, ptr %record, i64 %first
+  %count.at = getelementptr inbounds i64, ptr %record, i64 %second
+  %ticks = load i64, ptr %ticks.at, align 8
+  %count = load i64, ptr %count.at, align 8
+  %taken = sub i64 %end, %begin
+  %ticks.new = add i64 %ticks, %taken
+  %count.new = add i64 %count, 1
+  store i64 %ticks.new, ptr %ticks.at, align 8
+  store i64 %count.new, ptr %count.at, align 8
+  %event = load ptr, ptr %record, align 8
+  %stop.at = getelementptr inbounds i64, ptr %record, i64 1
+  %stop = load ptr, ptr %stop.at, align 8
+  %has_room = icmp ult ptr %event, %stop
+  br i1 %has_room, label %write, label %full
+write:
+  store i64 %launch, ptr %event, align 8
+  %begin.at = getelementptr inbounds i64, ptr %event, i64 1
+  store i64 %begin, ptr %begin.at, align 8
+  %end.at = getelementptr inbounds i64, ptr %event, i64 2
+  store i64 %end, ptr %end.at, align 8
+  %next = getelementptr inbounds i64, ptr %event, i64 3
+  store ptr %next, ptr %record, align 8
+  br label %full
+full:
+  ret void
+}}"""
+
     def _largest(self, a, b) -> str:
         return self.emit(f"call i64 @llvm.smax.i64(i64 {a}, i64 {b})")
 
@@ -249,18 +293,19 @@ class _Host:
         for i, s in enumerate(program.symbols):
             self.symbols[s.name] = self.word(self.layout["symbols"] + i, "i64")
         self.arena = self.word(0)
-        if self.profile:
-            self.lines.append(f"  %ticks = bitcast ptr {self.word(self.layout['profile'])} to ptr")
         self.place_slots()
         self.steps(program.steps)
         head = [f"define weak_odr i32 @{self.name}_run_frame(ptr %frame, i32 %cap) #0 {{", "entry:",
                 f"  %args = alloca [{max(1, words)} x i64], align 64", *(f"  {s} = alloca i64, align 8" for s in self.slots)]
+        head += [f"  %record_word = getelementptr inbounds i64, ptr %frame, i64 {self.layout['profile']}",
+                 "  %record = load ptr, ptr %record_word, align 8", "  %is_measured = icmp ne ptr %record, null"]
         head.append("  %threads = call i32 @lamina_begin(i32 %cap)" if parallel else "  %threads = add i32 0, 1")
         tail = (["  call void @lamina_end(i32 %threads)"] if parallel else []) + ["  ret i32 0", "}"]
         arrays = self._run_arrays()
         used = sorted({self.kernel_names[i] for i in range(len(program.kernels))})
         declarations = [f"declare void @{n}(ptr, i32)" for n in used]
         declarations += ["declare i32 @lamina_begin(i32)", "declare void @lamina_end(i32)", "declare i64 @llvm.smax.i64(i64, i64)"]
-        declarations += ["declare i64 @llvm.readcyclecounter()"] if self.profile else []
-        return "\n".join([f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "", *arrays, "", *declarations,
+        declarations += ["declare i64 @llvm.readcyclecounter()", "declare i64 @llvm.read_volatile_register.i64(metadata)",
+                         '!1 = !{!"branch_weights", i32 1, i32 4095}', '!2 = !{!"cntvct_el0"}']
+        return "\n".join([f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "", *arrays, "", self._measure(), "", *declarations,
                           attributes(self.target)]) + "\n"

@@ -127,6 +127,7 @@ def _write_run(writer: Writer, model: CModel, manifest: dict, constants: int, ch
     with f.when(f"eq ptr {block}, null"):
         f.ret(f"i32 {ERROR_MEMORY}")
     f.do(f"store ptr {f.element('i8', block, _HEADER)}, ptr {f.element('i64', frame.at, layout['arena'])}")
+    f.do(f"store ptr null, ptr {f.element('i64', frame.at, layout['profile'])}")
     base = f.load("ptr", f"@{name}.constants")
     with f.count_to(constants) as i:
         offset = f.load("i64", f.element("i64", f"@{name}.offsets", i))

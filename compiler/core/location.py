@@ -25,6 +25,12 @@ class Location:
             place += f" in {self.function}"
         return f"{place} node {self.name!r}".strip() if self.name else place
 
+    @property
+    def layer(self) -> str:
+        """The part of the model that the place belongs to: the path in front of an imported node's name, or the
+        user's function."""
+        return self.name.strip("/").rpartition("/")[0] if self.name else self.function
+
 
 UNKNOWN = Location()
 

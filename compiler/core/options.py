@@ -15,6 +15,8 @@ class Options:
 
     target        machine to compile for: "host", or a name of `lamina.targets()` such as "x86-64-v3"
     max_memory    bytes that the arena may take; None is no limit. A contract: a plan that fits, or BudgetError
+    winograd      False computes every convolution directly. True lets those of 3x3 constant float32 windows take
+                  fewer multiplications where that is faster; docs/decisions/0009-winograd.md bounds the rounding error
     fuse          False keeps every operator in a kernel of its own (for looking and bisecting)
     weights       dtype in which constant float32 weights of products lie: "bfloat16", "float16", "int8" or "int4"
                   (passes/narrow_weights.py says what they lose); None keeps theirs. Arithmetic stays float32
@@ -24,6 +26,7 @@ class Options:
 
     target: str = "host"
     max_memory: int | None = None
+    winograd: bool = True
     fuse: bool = True
     weights: str | None = None
     check: str = "none"

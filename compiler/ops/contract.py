@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from string import ascii_letters
 
 import numpy as np
 
 from ..core.dims import Dim, ceil_div, nominal, product
 from ..core.errors import ShapeError
 from ..core.types import TensorType
+from ..graph.graph import Value
 from ..kernel import builder as k
 from ..kernel.nest import lanes_for, spread, spread_columns
+from .constants import broadcast
 from .op import Op, Sample, dtype_error, require_operands, require_same_dtype, shape_error
 from .sample_arrays import draw, draw_special
 
@@ -116,6 +119,12 @@ class Contract(Op):
     def flops(self, *types):
         return 2 * product(self.extents(*types).values())
 
+    def vjp(self, builder, operands, results, cotangents):
+        """Each operand's is the contraction of the result's with the other operand, by the same letters."""
+        (g,), (x, y) = cotangents, operands
+        lhs, rhs, result = self.terms
+        return _cotangent(builder, g, result, y, rhs, x, lhs), _cotangent(builder, g, result, x, lhs, y, rhs)
+
     def lower(self, block, operands, results, types, target):
         """Loops for any spec and dtype, where no template takes it: lanes over the result's last letter, or over a
         letter that is summed where that one lies side by side in both operands."""
@@ -189,6 +198,13 @@ class Contract(Op):
                     finish(totals, here)
             tile(index, vectors)
 
+    def vmap(self, builder, operands, is_batched, size):
+        """One letter more."""
+        lhs, rhs, result = self.terms
+        letter = next(c for c in ascii_letters if c not in lhs + rhs)
+        left, right = (letter * flag + letters for letters, flag in zip((lhs, rhs), is_batched))
+        return builder.emit_all(Contract(f"{left},{right}->{letter}{result}"), *operands)
+
     @classmethod
     def samples(cls):
         cases = [("ij,jk->ik", (3, 5), (5, 7)), ("ij,jk->ik", (17, 33), (33, 19)), ("ij,kj->ik", (6, 17), (16, 17)),
@@ -207,6 +223,13 @@ class Contract(Op):
             samples.append(Sample(cls("ij,jk->ik"), (draw(d, 5, 17), draw(d, 17, 3, seed=1))))
         special = draw_special("float32", 5, 7), draw("float32", 7, 3)
         return samples + [Sample(cls("ij,jk->ik"), special, grad=False)]
+
+
+def _cotangent(builder, g: Value, result: str, other: Value, letters: str, operand: Value, wanted: str) -> Value:
+    """The cotangent of `operand` with letters `wanted`; letters that neither g nor the other one has are repeated."""
+    found = "".join(c for c in wanted if c in result or c in letters)
+    out = builder.emit(Contract(f"{result},{letters}->{found}"), g, other)
+    return broadcast(builder, out, operand.shape, tuple(i for i, c in enumerate(wanted) if c in found))
 
 
 def _sum_alone(array: np.ndarray, letters: str, others: str) -> tuple[np.ndarray, str]:

@@ -7,14 +7,18 @@ name is one extent.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Mapping
+from typing import Mapping, Sequence
 
 import numpy as np
 
 from ..core.dims import Dim, evaluate, nominal
-from ..core.dtypes import as_dtype, bool_, float32, int32, int64
+from ..core.dtypes import as_dtype, bool_, int32, int64
 from ..core.types import TensorType
+from ..graph.builder import Builder
 from ..graph.graph import Graph, Node, Value
+from .batching import all_batched, batch_graph, batched_graph, move_axis
+from .constants import broadcast, filled
+from .elementwise import And, Compare, Select
 from .op import Op, Sample, dtype_error, shape_error
 from .sample_arrays import draw
 
@@ -107,6 +111,9 @@ class Closed(Control, abstract=True):
     def flops(self, *types):
         return graph_flops(self.body)
 
+    def vmap(self, builder, operands, is_batched, size):
+        return batch_graph(builder, self.body, operands, is_batched, size)[0]
+
 
 @dataclass(frozen=True)
 class Call(Closed):
@@ -116,8 +123,8 @@ class Call(Closed):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(_scaled_sum((3, 17))), (draw("float32", 3, 17), draw("float32", 3, 17, seed=1))),
-                Sample(cls(_scaled_sum((0,))), (draw("float32", 0), draw("float32", 0)))]
+        return [Sample(cls(scaled_sum(shape, d)), (draw(d, *shape), draw(d, *shape, seed=1)))
+                for shape, d in (((3, 17), "float32"), ((0,), "float32"), ((3, 5), "float64"))]
 
 
 @dataclass(frozen=True)
@@ -130,9 +137,10 @@ class Fused(Closed):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(_scaled_sum((5, 7)), "loops", "scaled_sum"),
+        return [Sample(cls(scaled_sum((5, 7)), "loops", "scaled_sum"),
                        (draw("float32", 5, 7), draw("float32", 5, 7, seed=1))),
-                Sample(cls(_scaled_sum(()), "loops"), (draw("float32"), draw("float32", seed=1)))]
+                Sample(cls(scaled_sum(()), "loops"), (draw("float32"), draw("float32", seed=1))),
+                Sample(cls(scaled_sum((5,), "float64"), "loops"), (draw("float64", 5), draw("float64", 5, seed=1)))]
 
 
 # ---- branches and loops ----------------------------------------------------------------------------------------------
@@ -166,20 +174,41 @@ class Cond(Control):
     def flops(self, *types):
         return max(map(graph_flops, self.branches), key=nominal)
 
+    def vmap(self, builder, operands, is_batched, size):
+        """One branch for all, or where indices differ all branches, of which each set's index selects."""
+        (index, *rest), (differs, *flags) = operands, is_batched
+        if not differs:
+            wanted = [any(f) for f in zip(*(batched_graph(b, flags, size)[1] for b in self.branches))]
+            branches = tuple(batched_graph(b, flags, size, wanted)[0] for b in self.branches)
+            return builder.emit_all(Cond(branches), index, *rest)
+        found = [all_batched(builder, *batch_graph(builder, b, rest, flags, size), size) for b in self.branches]
+        chosen = found[-1]
+        for number, results in reversed(list(enumerate(found[:-1]))):
+            bound = filled(builder, index.type, number)
+            is_it = builder.emit(Compare("eq" if index.dtype.is_bool else "le"), index, bound)
+            chosen = [_select(builder, is_it, a, b) for a, b in zip(results, chosen)]
+        return chosen
+
     @classmethod
     def samples(cls):
-        branches = (_scaled_sum((3, 5)), _difference((3, 5)))
+        branches = (scaled_sum((3, 5)), _difference((3, 5)))
         x, y = draw("float32", 3, 5), draw("float32", 3, 5, seed=1)
+        wide = cls((scaled_sum((3,), "float64"), _difference((3,), "float64"), scaled_sum((3,), "float64")))
         return [Sample(cls(branches), (np.array(i), x, y)) for i in (False, True, np.int32(0), 1, -3, 9)] + [
-            Sample(cls((*branches, branches[0])), (np.array(2, np.int32), x, y))]
+            Sample(cls((*branches, branches[0])), (np.array(2, np.int32), x, y))] + [
+            Sample(wide, (np.array(i), draw("float64", 3), draw("float64", 3, seed=1))) for i in (0, 1, 7)]
 
 
 @dataclass(frozen=True)
 class While(Control):
-    """carry = body(*carry) for as long as condition(*carry), one bool scalar, holds; the results are the last carry."""
+    """carry = body(*carry) for as long as condition(*carry), one bool scalar, holds; the results are the last carry.
+
+    `bound` declares that there are at most so many iterations, which reverse mode needs to know.
+    """
 
     condition: Graph
     body: Graph
+    bound: Dim | None = None
 
     def infer(self, *types):
         require_types(self, "operands of the condition", param_types(self.condition), types)
@@ -197,10 +226,39 @@ class While(Control):
         """Of one iteration: how many there are is not known."""
         return graph_flops(self.condition) + graph_flops(self.body)
 
+    def vmap(self, builder, operands, is_batched, size):
+        """Where the condition differs between sets, the loop runs until none is left, and those that ended keep what they
+        have. What the body leaves alone is not repeated."""
+        from .reduce import Reduce
+        flags = _settled(self.body, is_batched, len(operands), size)
+        condition, (differs,) = batched_graph(self.condition, flags, size)
+        if not differs:
+            body, _ = batched_graph(self.body, flags, size, flags)
+            return builder.emit_all(replace(self, condition=condition, body=body),
+                                    *all_batched(builder, operands, is_batched, size, flags))
+        fixed = [r is p for r, p in zip(self.body.results, self.body.params)]
+        flags = [flag if is_fixed else True for flag, is_fixed in zip(is_batched, fixed)]
+        operands = all_batched(builder, operands, is_batched, size, flags)
+        (running,), _ = batch_graph(builder, self.condition, operands, flags, size)
+
+        types = [running.type, *(o.type for o in operands)]
+        inner = Builder(self.condition.name)
+        some, *_ = (inner.parameter(t) for t in types)
+        condition = inner.finish([inner.emit(Reduce("max", (0,)), some)])
+        inner = Builder(self.body.name)
+        is_running, *old = (inner.parameter(t) for t in types)
+        new = all_batched(inner, *batch_graph(inner, self.body, old, flags, size), size)
+        new = [o if is_fixed else _select(inner, is_running, n, o) for n, o, is_fixed in zip(new, old, fixed)]
+        (goes_on,), _ = batch_graph(inner, self.condition, new, flags, size)
+        body = inner.finish([inner.emit(And(), is_running, goes_on), *new])
+        return builder.emit_all(replace(self, condition=condition, body=body), running, *operands)[1:]
+
     @classmethod
     def samples(cls):
         op = cls(*_counting_loop((5,)))
-        return [Sample(op, (np.array(n, np.int64), draw("float32", 5)), grad=False) for n in (7, 1, 0)]
+        wide = cls(*_counting_loop((3,), "float64"), bound=7)
+        return [Sample(op, (np.array(n, np.int64), draw("float32", 5)), grad=False) for n in (7, 1, 0)] + [
+            Sample(wide, (np.array(n, np.int64), draw("float64", 3))) for n in (7, 1, 0)]
 
 
 @dataclass(frozen=True)
@@ -258,6 +316,18 @@ class Scan(Control):
     def flops(self, *types):
         return graph_flops(self.body) * self.steps(*types)
 
+    def vmap(self, builder, operands, is_batched, size):
+        """A scan of batched steps: the axis of the steps stays in front."""
+        end = self.carries + self.scanned
+        flags = _settled(self.body, is_batched, self.carries, size)
+        body, stacked = batched_graph(self.body, flags, size, flags[:self.carries])
+        carry = all_batched(builder, operands[:self.carries], is_batched, size, flags)
+        xs = [move_axis(builder, x, 0, 1) if flag else x
+              for x, flag in zip(operands[self.carries:end], is_batched[self.carries:end])]
+        results = builder.emit_all(replace(self, body=body), *carry, *xs, *operands[end:])
+        return [move_axis(builder, r, 1, 0) if flag and i >= self.carries else r
+                for i, (r, flag) in enumerate(zip(results, stacked))]
+
     @classmethod
     def samples(cls):
         h, w = draw("float32", 3), draw("float32", 3, seed=1, low=-0.5, high=0.5)
@@ -267,32 +337,60 @@ class Scan(Control):
         half = cls(_recurrence(3, "bfloat16"), 1, 1)
         samples.append(Sample(half, (draw("bfloat16", 3), draw("bfloat16", 4, 3), draw("bfloat16", 3, seed=1)),
                               grad=False))
-        return samples + [Sample(cls(_doubling(), 1, 0, length=4), (h,))]
+        wide = cls(_recurrence(3, "float64"), 1, 1)
+        w = draw("float64", 3, seed=1)
+        samples += [Sample(replace(wide, reverse=r), (draw("float64", 3), draw("float64", t, 3), w))
+                    for r in (False, True) for t in (5, 1, 0)]
+        return samples + [Sample(cls(_doubling(d), 1, 0, length=4), (draw(d, 3),)) for d in ("float32", "float64")]
+
+
+# ---- batches ---------------------------------------------------------------------------------------------------------
+def map_over_batch(builder: Builder, op: Op, operands: Sequence[Value], is_batched: Sequence[bool],
+                   size: Dim) -> list[Value]:
+    """`op` of each set of operands, one after the other."""
+    order = sorted(range(len(operands)), key=lambda i: not is_batched[i])  # what is scanned stands in front
+    body = Builder(op.name)
+    params = {i: body.parameter(TensorType(operands[i].shape[is_batched[i]:], operands[i].dtype)) for i in order}
+    graph = body.finish(body.emit_all(op, *(params[i] for i in range(len(operands)))))
+    return list(builder.emit_all(Scan(graph, 0, sum(is_batched)), *(operands[i] for i in order)))
+
+
+def _settled(body: Graph, is_batched: Sequence[bool], carries: int, size: Dim) -> list[bool]:
+    """The flags of the body's parameters once what one step makes batched of the carry goes into the next one."""
+    flags = list(is_batched)
+    while True:
+        found = batched_graph(body, flags, size)[1][:carries]
+        if all(flag or not new for flag, new in zip(flags, found)):
+            return flags
+        flags[:carries] = [flag or new for flag, new in zip(flags, found)]
+
+
+def _select(builder: Builder, condition: Value, x: Value, y: Value) -> Value:
+    """x where the condition [batch] holds, else y."""
+    return builder.emit(Select(), broadcast(builder, condition, x.shape, (0,)), x, y)
 
 
 # ---- graphs to try these on ------------------------------------------------------------------------------------------
-def _scaled_sum(shape) -> Graph:
-    from ..graph.builder import Builder
+def scaled_sum(shape, dtype="float32") -> Graph:
+    """(x, y) -> ((x + y) * x, -(x + y))."""
     from .elementwise import Add, Mul, Neg
     b = Builder("scaled_sum")
-    x, y = (b.parameter(TensorType(shape, float32), name) for name in "xy")
+    x, y = (b.parameter(TensorType(shape, as_dtype(dtype)), name) for name in "xy")
     total = b.emit(Add(), x, y)
     return b.finish([b.emit(Mul(), total, x), b.emit(Neg(), total)])
 
 
-def _difference(shape) -> Graph:
-    from ..graph.builder import Builder
+def _difference(shape, dtype="float32") -> Graph:
     from .elementwise import Abs, Sub
     b = Builder("difference")
-    x, y = (b.parameter(TensorType(shape, float32), name) for name in "xy")
+    x, y = (b.parameter(TensorType(shape, as_dtype(dtype)), name) for name in "xy")
     return b.finish([b.emit(Sub(), x, y), b.emit(Abs(), y)])
 
 
-def _counting_loop(shape) -> tuple[Graph, Graph]:
+def _counting_loop(shape, dtype="float32") -> tuple[Graph, Graph]:
     """A condition and a body: the carry (n, x) becomes (n - 1, x + x) while n > 0."""
-    from ..graph.builder import Builder
     from .elementwise import Add, Compare, Sub
-    carry = (TensorType((), int64), TensorType(shape, float32))
+    carry = (TensorType((), int64), TensorType(shape, as_dtype(dtype)))
     b = Builder("condition")
     n, _ = (b.parameter(t, name) for t, name in zip(carry, "nx"))
     condition = b.finish([b.emit(Compare("gt"), n, b.constant(np.array(0)))])
@@ -303,7 +401,6 @@ def _counting_loop(shape) -> tuple[Graph, Graph]:
 
 def _recurrence(width: int, dtype="float32") -> Graph:
     """h' = h * w + x, y = x - h'."""
-    from ..graph.builder import Builder
     from .elementwise import Add, Mul, Sub
     b = Builder("recurrence")
     h, x, w = (b.parameter(TensorType((width,), as_dtype(dtype)), name) for name in "hxw")
@@ -311,9 +408,8 @@ def _recurrence(width: int, dtype="float32") -> Graph:
     return b.finish([state, b.emit(Sub(), x, state)])
 
 
-def _doubling() -> Graph:
-    from ..graph.builder import Builder
+def _doubling(dtype="float32") -> Graph:
     from .elementwise import Add
     b = Builder("doubling")
-    h = b.parameter(TensorType((3,), float32), "h")
+    h = b.parameter(TensorType((3,), as_dtype(dtype)), "h")
     return b.finish([b.emit(Add(), h, h), h])

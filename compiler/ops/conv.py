@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
-from ..core.dims import divide_exactly, nominal, product
+from ..core.dims import Dim, divide_exactly, nominal, product
 from ..core.types import TensorType
+from ..graph.builder import Builder
+from ..graph.graph import Value
 from ..kernel import builder as k
 from ..kernel.nest import clipped_taps, lanes_for, spread
-from .op import Op, Sample, dtype_error, require_operands, require_same_dtype, shape_error
+from .batching import fold_batch, move_axis, unfold_batch
+from .constants import filled
+from .contract import Contract
+from .control import map_over_batch
+from .op import Op, Sample, dtype_error, is_nonnegative, require_operands, require_same_dtype, shape_error
+from .rearrange import Concat, Pad, Reshape, Slice, Transpose, flip, dilate
 from .sample_arrays import draw
 from .window import padded, sliding_extents, taps
 
@@ -71,6 +78,79 @@ class Conv(Op):
         (result,) = self.infer(*types)
         return 2 * result.size * product(types[1].shape[:-1])
 
+    def vjp(self, builder, operands, results, cotangents):
+        """Both are convolutions again (Dumoulin and Visin, "A guide to convolution arithmetic", 2016): by x of the
+        cotangent spread by the strides with the flipped kernel, by w of x with the cotangent as the kernel."""
+        (x, w), (g,) = operands, cotangents
+        if any(d == 0 for d in x.shape + w.shape):
+            return filled(builder, x.type, 0), filled(builder, w.type, 0)
+        single = self.groups != 1 or all(d == 1 for d in w.shape[:-2])
+        by_weights = self._by_weights_tap_by_tap if single else self._by_weights
+        return self._by_input(builder, x, w, g), by_weights(builder, x, w, g)
+
+    def _by_input(self, builder: Builder, x: Value, w: Value, g: Value) -> Value:
+        rank, groups = len(self.strides), self.groups
+        inputs, outputs = w.shape[-2], divide_exactly(w.shape[-1], groups)
+        w = flip(builder, w, [axis for axis in range(rank) if w.shape[axis] != 1])
+        kernel = w.shape[:rank]
+        if groups == 1:
+            w = builder.emit(Transpose((*range(rank), rank + 1, rank)), w)
+        else:
+            w = builder.emit(Reshape((*kernel, inputs, groups, outputs)), w)
+            w = builder.emit(Transpose((*range(rank), rank + 2, rank + 1, rank)), w)
+            w = builder.emit(Reshape((*kernel, outputs, groups * inputs)), w)
+        reach = [(size - 1) * d for size, d in zip(kernel, self.dilation)]
+        spread_g = [(n - 1) * s + 1 for n, s in zip(g.shape[1:-1], self.strides)]
+        spread_x = [(n - 1) * d + 1 for n, d in zip(x.shape[1:-1], self.input_dilation)]
+        lows = [low for low, _ in self.padding]
+        padding = tuple((r - low, x_extent - g_extent + low)
+                        for r, low, x_extent, g_extent in zip(reach, lows, spread_x, spread_g))
+        if all(is_nonnegative(p) for pair in padding for p in pair):
+            return builder.emit(Conv(self.input_dilation, padding, self.dilation, groups, self.strides), g, w)
+        # Padding beyond the reach of the kernel: by the padded, spread input first, of which x's places are a part.
+        whole = [low + extent + high for (low, high), extent in zip(self.padding, spread_x)]
+        padding = tuple((r, extent - g_extent) for r, extent, g_extent in zip(reach, whole, spread_g))
+        full = builder.emit(Conv((1,) * rank, padding, self.dilation, groups, self.strides), g, w)
+        return builder.emit(Slice((0, *lows, 0), x.shape, (1, *self.input_dilation, 1)), full)
+
+    def _by_weights(self, builder: Builder, x: Value, w: Value, g: Value) -> Value:
+        """x with channels and images exchanged, convolved with the cotangent, whose images are its inputs."""
+        rank = len(self.strides)
+        around = tuple(range(1, rank + 1))
+        padding = tuple((low, self._padding_behind(axis, x, w, g)) for axis, (low, _) in enumerate(self.padding))
+        out = builder.emit(Conv(self.dilation, padding, self.strides, 1, self.input_dilation),
+                           builder.emit(Transpose((rank + 1, *around, 0)), x),
+                           builder.emit(Transpose((*around, 0, rank + 1)), g))
+        found = builder.emit(Transpose((*around, 0, rank + 1)), out)
+        if found.shape == w.shape:
+            return found
+        return builder.emit(Slice((0,) * (rank + 2), w.shape, (1,) * (rank + 2)), found)
+
+    def _padding_behind(self, axis: int, x: Value, w: Value, g: Value) -> Dim:
+        """The padding behind x under which the taps of the kernel are the places that its cotangent has; less than it
+        has where strides leave elements over. Never below 0: then there are more places, which are cut off."""
+        needed = (w.shape[axis] - 1) * self.dilation[axis] + (g.shape[axis + 1] - 1) * self.strides[axis] + 1
+        low, high = self.padding[axis]
+        exact = needed - ((x.shape[axis + 1] - 1) * self.input_dilation[axis] + 1) - low
+        return max(exact, 0) if isinstance(exact, int) else high
+
+    def _by_weights_tap_by_tap(self, builder: Builder, x: Value, w: Value, g: Value) -> Value:
+        """For groups, and for a single tap: a contraction over images and places for each tap of the kernel."""
+        rank, groups = len(self.strides), self.groups
+        outputs = divide_exactly(w.shape[-1], groups)
+        x = dilate(builder, x, (1, *self.input_dilation, 1))
+        low, high = ((0, *(p[side] for p in self.padding), 0) for side in (0, 1))
+        x = builder.emit(Pad(low, high), x) if any(d != 0 for d in low + high) else x
+        g = builder.emit(Reshape((*g.shape[:-1], groups, outputs)), g)
+        places = "n" + "dhw"[:rank]
+        op, taps = Contract(f"{places}gc,{places}go->cgo"), []
+        for tap in np.ndindex(*w.shape[:rank]):
+            starts = (0, *(t * d for t, d in zip(tap, self.dilation)), 0)
+            seen = builder.emit(Slice(starts, (*g.shape[:-2], x.shape[-1]), (1, *self.strides, 1)), x)
+            seen = builder.emit(Reshape((*g.shape[:-2], groups, w.shape[-2])), seen)
+            taps.append(builder.emit(Reshape((1, *w.shape[-2:])), builder.emit(op, seen, g)))
+        return builder.emit(Reshape(w.shape), builder.emit(Concat(0), *taps) if len(taps) > 1 else taps[0])
+
     def lower(self, block, operands, results, types, target):
         """Loops for any form and dtype, where no template takes it: lanes over the output channels of a group, or over
         the channels where each is a group of its own."""
@@ -120,6 +200,34 @@ class Conv(Op):
                         block.accumulate(total, (), "add", product)
                 taps((*rows, column), visit)
                 results[0].store((image, *rows, column, channel), k.load(total, ()))
+
+    def vmap(self, builder, operands, is_batched, size):
+        """A batch of inputs is more images; one of kernels is more outputs of each group; one of both is more groups."""
+        (x, w), groups = operands, self.groups
+        if not is_batched[1]:
+            result = builder.emit(self, fold_batch(builder, x), w)
+            return (unfold_batch(builder, result, size, x.shape[1]),)
+        images = x.shape[1] if is_batched[0] else x.shape[0]
+        outputs = w.shape[-1]
+        channel = w.type.rank - 2  # the last axis without the batch
+        if is_batched[0]:
+            if not isinstance(size, int) or size == 0:
+                return map_over_batch(builder, self, operands, is_batched, size)  # groups are a constant
+            x = move_axis(builder, x, 0, channel)
+            x = builder.emit(Reshape((*x.shape[:-2], size * x.shape[-1])), x)
+            w = move_axis(builder, w, 0, channel)
+            w = builder.emit(Reshape((*w.shape[:-2], size * outputs)), w)
+            result = builder.emit(replace(self, groups=size * groups), x, w)
+            result = builder.emit(Reshape((*result.shape[:-1], size, outputs)), result)
+            return (move_axis(builder, result, channel, 0),)
+        each = divide_exactly(outputs, groups)
+        w = builder.emit(Reshape((*w.shape[:-1], groups, each)), w)
+        w = move_axis(builder, w, 0, channel + 1)
+        w = builder.emit(Reshape((*w.shape[:-3], groups * size * each)), w)
+        result = builder.emit(self, x, w)
+        result = builder.emit(Reshape((*result.shape[:-1], groups, size, each)), result)
+        result = move_axis(builder, result, channel + 1, 0)
+        return (builder.emit(Reshape((size, images, *result.shape[2:-2], outputs)), result),)
 
     @classmethod
     def samples(cls):

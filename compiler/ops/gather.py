@@ -7,15 +7,24 @@ outside the operand is ever touched.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Sequence
 
 import numpy as np
 
 from ..core.dims import Dim
 from ..core.dtypes import bool_, int32, int64
 from ..core.types import TensorType
+from ..graph.builder import Builder
+from ..graph.graph import Value
 from ..kernel import builder as k
+from .batching import all_batched, move_axis
+from .constant import Iota
+from .constants import broadcast, extent_value, extent_values, filled
+from .elementwise import Max, Min
+from .elementwise.term import Term
 from .op import (Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype,
                  shape_error)
+from .rearrange import Concat, Reshape, Transpose
 from .sample_arrays import draw
 
 
@@ -44,6 +53,13 @@ def clamped(position, extent: Dim):
     return k.maximum(k.minimum(k.cast(int64, position), k.as_expr(extent - 1)), 0)
 
 
+def clamped_indices(builder: Builder, indices: Value, extents: Value) -> Value:
+    """Indices within 0 .. extents - 1, which are broadcast along their last axes: where an element was looked up."""
+    rank = indices.type.rank
+    bound = broadcast(builder, extents, indices.shape, range(rank - extents.type.rank, rank))
+    return (Term(builder, indices).of(Min(), Term(builder, bound) - 1).of(Max(), 0)).value
+
+
 @dataclass(frozen=True)
 class Take(Lookup):
     """x's elements at `indices` along `axis`: (x, indices) -> x.shape[:axis] + indices.shape + x.shape[axis + 1:]."""
@@ -64,6 +80,21 @@ class Take(Lookup):
     def reference(self, x, indices):
         return np.take(x, np.clip(indices, 0, max(0, x.shape[self.axis] - 1)), self.axis)
 
+    def vjp(self, builder, operands, results, cotangents):
+        """What was taken goes back to where it came from; the axis stands in front for that."""
+        from .scatter import ScatterNd
+        (x, indices), (g,) = operands, cotangents
+        if x.shape[self.axis] == 0:
+            return None, None
+        taken = range(self.axis, self.axis + indices.type.rank)
+        rows = builder.emit(Transpose((*taken, *(a for a in range(g.type.rank) if a not in taken))), g)
+        at = clamped_indices(builder, indices, extent_value(builder, x.shape[self.axis], indices.dtype))
+        others = tuple(a for a in range(x.type.rank) if a != self.axis)
+        zeros = filled(builder, TensorType((x.shape[self.axis], *(x.shape[a] for a in others)), x.dtype), 0)
+        total = builder.emit(ScatterNd("add"), zeros, builder.emit(Reshape((*indices.shape, 1)), at), rows)
+        order = (self.axis, *others)
+        return builder.emit(Transpose(tuple(order.index(a) for a in range(x.type.rank))), total), None
+
     def element(self, operands, index, types, result):
         x, indices = types
         end = self.axis + indices.rank
@@ -71,6 +102,19 @@ class Take(Lookup):
             return k.constant(0, result.dtype.compute)
         at = clamped(operands[1](tuple(index[self.axis:end])), x.shape[self.axis])
         return operands[0]((*index[:self.axis], at, *index[end:]))
+
+    def vmap(self, builder, operands, is_batched, size):
+        x, indices = operands
+        if not is_batched[1]:
+            return builder.emit_all(Take(self.axis + 1), x, indices)
+        if not is_batched[0]:
+            return (move_axis(builder, builder.emit(self, x, indices), self.axis, 0),)
+        taken = indices.type.rank - 1
+        rows = move_axis(builder, x, self.axis + 1, 1)
+        found = builder.emit(GatherNd(1), rows, builder.emit(Reshape((*indices.shape, 1)), indices))
+        before = range(1 + taken, 1 + taken + self.axis)
+        order = (0, *before, *range(1, 1 + taken), *range(1 + taken + self.axis, found.type.rank))
+        return builder.emit_all(Transpose(order), found)
 
     @classmethod
     def samples(cls):
@@ -114,11 +158,24 @@ class TakeAlong(Lookup):
     def reference(self, x, indices):
         return np.take_along_axis(x, np.clip(indices, 0, max(0, x.shape[self.axis] - 1)), self.axis)
 
+    def vjp(self, builder, operands, results, cotangents):
+        from .scatter import ScatterAlong
+        (x, indices), (g,) = operands, cotangents
+        at = clamped_indices(builder, indices, extent_value(builder, x.shape[self.axis], indices.dtype))
+        if indices.shape[self.axis] == 1:  # one of each row, as losses take it: a choice, which fuses
+            ramp = Term(builder, builder.emit(Iota(x.shape, self.axis, indices.dtype)))
+            at, g = (Term(builder, broadcast(builder, v, x.shape, range(x.type.rank))) for v in (at, g))
+            return g.where(ramp.compare("eq", at)).value, None
+        return builder.emit(ScatterAlong(self.axis, "add"), filled(builder, x.type, 0), at, g), None
+
     def element(self, operands, index, types, result):
         x, axis = types[0], self.axis
         if x.shape[axis] == 0:
             return k.constant(0, result.dtype.compute)
         return operands[0]((*index[:axis], clamped(operands[1](tuple(index)), x.shape[axis]), *index[axis + 1:]))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(TakeAlong(self.axis + 1), *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):
@@ -161,6 +218,16 @@ class GatherNd(Lookup):
         at = [np.clip(indices[..., i], 0, max(0, x.shape[b + i] - 1)) for i in range(count)]
         return x[(*grid, *at)]
 
+    def vjp(self, builder, operands, results, cotangents):
+        from .scatter import ScatterNd
+        (x, indices), (g,) = operands, cotangents
+        addressed = x.shape[self.batch_dims:self.batch_dims + indices.shape[-1]]
+        at = clamped_indices(builder, indices, extent_values(builder, addressed, indices.dtype))
+        one = (*indices.shape[:-1], 1)
+        batch = [builder.emit(Iota(one, axis, indices.dtype)) for axis in range(self.batch_dims)]
+        at = builder.emit(Concat(len(one) - 1), *batch, at) if batch else at
+        return builder.emit(ScatterNd("add"), filled(builder, x.type, 0), at, g), None
+
     def element(self, operands, index, types, result):
         x, indices = types
         b, outer = self.batch_dims, tuple(index[:indices.rank - 1])
@@ -168,6 +235,11 @@ class GatherNd(Lookup):
             return k.constant(0, result.dtype.compute)
         at = [clamped(operands[1]((*outer, k.constant(i))), x.shape[b + i]) for i in range(indices.shape[-1])]
         return operands[0]((*index[:b], *at, *index[len(outer):]))
+
+    def vmap(self, builder, operands, is_batched, size):
+        if not is_batched[0] and self.batch_dims == 0:
+            return builder.emit_all(self, *operands)
+        return builder.emit_all(GatherNd(self.batch_dims + 1), *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):
@@ -211,6 +283,27 @@ def _start(read, extent: Dim, size: Dim):
     return k.maximum(k.minimum(k.cast(int64, read(())), k.as_expr(extent - size)), 0)
 
 
+def _moved_axes(extents: Sequence[Dim], sizes: Sequence[Dim]) -> tuple[list[int], tuple[int, ...]]:
+    """The axes along which a window can move, and all axes with these in front."""
+    moved = [a for a, (extent, size) in enumerate(zip(extents, sizes)) if extent != size]
+    return moved, (*moved, *(a for a in range(len(sizes)) if a not in moved))
+
+
+def _window_places(builder: Builder, extents: Sequence[Dim], sizes: Sequence[Dim], moved: Sequence[int],
+                   starts: Sequence[Value], is_batched: Sequence[bool], size: Dim) -> Value:
+    """Of the elements of `size` windows the coordinates on the axes that `moved` names: [size, their sizes.., axes]."""
+    shape, parts = (size, *(sizes[a] for a in moved)), []
+    for place, axis in enumerate(moved, 1):
+        start = Term(builder, starts[axis]).cast(int64)
+        last = extent_value(builder, extents[axis] - sizes[axis], int64)
+        last = Term(builder, broadcast(builder, last, start.type.shape, ()))
+        start = start.of(Min(), last).of(Max(), 0).value
+        start = Term(builder, broadcast(builder, start, shape, (0,) if is_batched[axis] else ()))
+        at = start + Term(builder, builder.emit(Iota(shape, place, int64)))
+        parts.append(builder.emit(Reshape((*shape, 1)), at.value))
+    return builder.emit(Concat(len(shape)), *parts)
+
+
 def _clamped_starts(x: np.ndarray, sizes, starts) -> list[int]:
     return [max(0, min(int(at), extent - size)) for at, extent, size in zip(starts, x.shape, sizes)]
 
@@ -229,10 +322,28 @@ class DynamicSlice(Lookup):
     def reference(self, x, *starts):
         return x[tuple(slice(at, at + size) for at, size in zip(_clamped_starts(x, self.sizes, starts), self.sizes))]
 
+    def vjp(self, builder, operands, results, cotangents):
+        (x, *starts), (g,) = operands, cotangents
+        return builder.emit(DynamicUpdateSlice(), filled(builder, x.type, 0), g, *starts), *(None for _ in starts)
+
     def element(self, operands, index, types, result):
         read, *starts = operands
         return read(tuple(i if extent == size else k.add(_start(start, extent, size), i)
                           for i, start, extent, size in zip(index, starts, types[0].shape, self.sizes)))
+
+    def vmap(self, builder, operands, is_batched, size):
+        """Where starts differ, the elements of the windows are gathered: the axes that these move along stand in front."""
+        x, *starts = operands
+        if not any(is_batched[1:]):
+            return builder.emit_all(DynamicSlice((size, *self.sizes)), x, builder.constant(np.array(0)), *starts)
+        extents = x.shape[1:] if is_batched[0] else x.shape
+        moved, order = _moved_axes(extents, self.sizes)
+        if not moved:
+            return (x,)
+        places = _window_places(builder, extents, self.sizes, moved, starts, is_batched[1:], size)
+        front = (0, *(a + 1 for a in order)) if is_batched[0] else order
+        found = builder.emit(GatherNd(int(is_batched[0])), builder.emit(Transpose(front), x), places)
+        return builder.emit_all(Transpose((0, *(order.index(a) + 1 for a in range(len(order))))), found)
 
     @classmethod
     def samples(cls):
@@ -260,6 +371,11 @@ class DynamicUpdateSlice(Lookup):
         out[tuple(slice(at, at + size) for at, size in zip(begins, update.shape))] = update
         return out
 
+    def vjp(self, builder, operands, results, cotangents):
+        (_, update, *starts), (g,) = operands, cotangents
+        rest = builder.emit(self, g, filled(builder, update.type, 0), *starts)
+        return rest, builder.emit(DynamicSlice(update.shape), g, *starts), *(None for _ in starts)
+
     def element(self, operands, index, types, result):
         x, update, *starts = operands
         if any(d == 0 for d in types[1].shape):
@@ -273,6 +389,26 @@ class DynamicUpdateSlice(Lookup):
             inside = k.both(inside, k.both(k.compare("ge", at, 0), k.compare("lt", at, k.as_expr(size))))
             source.append(k.maximum(k.minimum(at, k.as_expr(size - 1)), 0))
         return k.select(inside, update(tuple(source)), x(tuple(index)))
+
+    def vmap(self, builder, operands, is_batched, size):
+        """Where starts differ, the elements of the windows are scattered."""
+        from .scatter import ScatterNd
+        x, update, *starts = operands
+        if not any(is_batched[2:]):
+            x, update = all_batched(builder, (x, update), is_batched, size)
+            return builder.emit_all(self, x, update, builder.constant(np.array(0)), *starts)
+        extents = x.shape[1:] if is_batched[0] else x.shape
+        sizes = update.shape[1:] if is_batched[1] else update.shape
+        moved, order = _moved_axes(extents, sizes)
+        if not moved:
+            return (update,)
+        front = Transpose((0, *(a + 1 for a in order)))
+        x, update = (builder.emit(front, v) for v in all_batched(builder, (x, update), is_batched, size))
+        places = _window_places(builder, extents, sizes, moved, starts, is_batched[2:], size)
+        element = builder.emit(Iota((*places.shape[:-1], 1), 0, int64))
+        places = builder.emit(Concat(places.type.rank - 1), element, places)
+        result = builder.emit(ScatterNd("set"), x, places, update)
+        return builder.emit_all(Transpose((0, *(order.index(a) + 1 for a in range(len(order))))), result)
 
     @classmethod
     def samples(cls):

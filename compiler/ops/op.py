@@ -13,8 +13,10 @@ import numpy as np
 
 from ..core.dims import Dim, DimExpr, FloorDiv, bounds, evaluate
 from ..core.dtypes import DType
-from ..core.errors import DTypeError, ShapeError
+from ..core.errors import DTypeError, ShapeError, UnsupportedError
 from ..core.types import TensorType
+from ..graph.builder import Builder
+from ..graph.graph import Value
 
 REGISTRY: dict[str, type["Op"]] = {}
 
@@ -43,6 +45,11 @@ class Op:
     #: True where constant operands are not folded: the result may be much larger than they are, and costs nothing while
     #: it stays an index map; or computing it may take any time.
     expands = False
+
+    #: True where results change in steps if at all: the derivative is 0 wherever there is one.
+    is_flat = False
+    #: Why there is no rule for the derivative, although results may be floats.
+    not_differentiable = ""
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -74,6 +81,28 @@ class Op:
 
         `operands[i](index)` is the expression of operand i's element (16-bit floats are float32 there); `types`
         are the operand types. It is what fusion splices into loops. Expressions may share parts: they are a DAG.
+        """
+        raise NotImplementedError
+
+    def vjp(self, builder: Builder, operands: Sequence[Value], results: Sequence[Value],
+            cotangents: Sequence[Value | None]) -> tuple[Value | None, ...]:
+        """The cotangents of the operands, for those of the results: of their shapes and dtypes, emitted with `builder`.
+
+        None stands for a cotangent that is zero: of a result that nothing depends on, and of an operand on which
+        nothing depends or that is no float. Rules may use the results, and may emit what turns out to be dead.
+        UnsupportedError where there is no rule.
+        """
+        if self.is_flat:
+            return (None,) * len(operands)
+        raise UnsupportedError(f"{self.name} has no derivative: {self.not_differentiable}",
+                               hint="lm.stop_gradient keeps it out of the derivative, lm.custom_vjp gives a rule")
+
+    def vmap(self, builder: Builder, operands: Sequence[Value], is_batched: Sequence[bool],
+             size: Dim) -> Sequence[Value]:
+        """The results for `size` sets of operands, emitted with `builder`.
+
+        Operands that are flagged, at least one, carry the batch as axis 0; the others are the same for all sets. Results
+        carry it as axis 0; one that depends on no flagged operand may lack it, which its rank tells.
         """
         raise NotImplementedError
 

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.dims import nominal, product
-from ..core.dtypes import as_dtype, bool_
+from ..core.dims import Dim, nominal, product
+from ..core.dtypes import as_dtype, bool_, int32
 from ..core.types import TensorType
+from ..graph.builder import Builder
+from ..graph.graph import Value
 from ..kernel import builder as k
 from ..kernel.nest import clipped_taps, lanes_for, spread
+from .batching import fold_batch, unfold_batch
+from .constants import broadcast, filled
+from .elementwise import Add
+from .elementwise.term import Term
 from .op import Op, Sample, dtype_error, require_operands, shape_error
+from .rearrange import Pad, Reshape, Slice, dilate
 from .reduce import OPERATION, identity
 from .sample_arrays import draw, draw_special
 from .window import padded, sliding_extents, taps
@@ -59,6 +66,76 @@ class Pool(Op):
         (result,) = self.infer(*types)
         return result.size * product(self.window)
 
+    def vjp(self, builder, operands, results, cotangents):
+        """A sum gives every element of a window its cotangent; of a maximum the first element, in row-major order, that
+        is equal to it takes all, as in PyTorch and JAX."""
+        (x,), (out,), (g,) = operands, results, cotangents
+        if not x.dtype.is_float or any(d == 0 for d in x.shape):
+            return (None,)
+        whole = (x.shape[0], *(low + n + high for n, (low, high) in zip(x.shape[1:-1], self.padding)), x.shape[-1])
+        has_gaps = self.window != self.strides or any(d != 1 for d in self.dilation)
+        if self.kind == "sum":
+            found = self._spread_sum(builder, g, whole) if has_gaps else self._side_by_side(builder, g, g.shape, "out")
+        else:
+            winner = self._winner(builder, x, out)
+            if has_gaps:
+                found = self._spread_winner(builder, g, winner, whole)
+            else:
+                number = builder.constant(np.arange(product(self.window), dtype=np.int32).reshape(self.window))
+                spread_g, winners, numbers = (
+                    Term(builder, self._side_by_side(builder, value, g.shape, axes))
+                    for value, axes in ((g, "out"), (winner, "out"), (number, "window")))
+                found = spread_g.where(winners.compare("eq", numbers)).value
+        missing = tuple(a - b for a, b in zip(whole, found.shape))
+        if any(d != 0 for d in missing):  # elements behind the last window
+            found = builder.emit(Pad((0,) * len(whole), missing), found)
+        if whole == x.shape:
+            return (found,)
+        return (builder.emit(Slice((0, *(low for low, _ in self.padding), 0), x.shape, (1,) * len(whole)), found),)
+
+    def _tap_slice(self, tap: tuple[int, ...], out: tuple[Dim, ...]) -> Slice:
+        """What the windows see at `tap`, of the padded operand; `out` is the result's shape."""
+        starts = (0, *(t * d for t, d in zip(tap, self.dilation)), 0)
+        return Slice(starts, out, (1, *self.strides, 1))
+
+    def _winner(self, builder: Builder, x: Value, out: Value) -> Value:
+        """For each window the number (int32, row-major) of the first tap that is its maximum."""
+        low, high = ((0, *(p[side] for p in self.padding), 0) for side in (0, 1))
+        x = builder.emit(Pad(low, high, x.dtype.minimum), x) if any(d != 0 for d in low + high) else x
+        *others, last = enumerate(np.ndindex(*self.window))
+        winner = Term(builder, filled(builder, TensorType(out.shape, int32), last[0]))
+        for number, tap in reversed(others):
+            seen = Term(builder, builder.emit(self._tap_slice(tap, out.shape), x))
+            winner = winner.filled(number).where(seen.compare("eq", Term(builder, out)), winner)
+        return winner.value
+
+    def _spread_sum(self, builder: Builder, g: Value, whole: tuple[Dim, ...]) -> Value:
+        g = dilate(builder, g, (1, *self.strides, 1))
+        padding = tuple(((size - 1) * d, n - extent) for size, d, n, extent in
+                        zip(self.window, self.dilation, whole[1:-1], g.shape[1:-1]))
+        return builder.emit(Pool("sum", self.window, (1,) * len(padding), padding, self.dilation), g)
+
+    def _spread_winner(self, builder: Builder, g: Value, winner: Value, whole: tuple[Dim, ...]) -> Value:
+        total = None
+        for number, tap in enumerate(np.ndindex(*self.window)):
+            part = Term(builder, g).where(Term(builder, winner).compare("eq", number)).value
+            part = dilate(builder, part, (1, *self.strides, 1))
+            low = (0, *(t * d for t, d in zip(tap, self.dilation)), 0)
+            part = builder.emit(Pad(low, tuple(n - a - b for n, a, b in zip(whole, low, part.shape))), part)
+            total = part if total is None else builder.emit(Add(), total, part)
+        return total
+
+    def _side_by_side(self, builder: Builder, x: Value, out: tuple[Dim, ...], axes: str) -> Value:
+        """x [N, *out * window, C] of windows that lie side by side, from what it is on the axes of "out" (all but the
+        window's) or of "window"."""
+        shape = [out[0]]
+        for extent, size in zip(out[1:-1], self.window):
+            shape += [extent, size]
+        inside = range(2, len(shape), 2)
+        placed = inside if axes == "window" else [a for a in range(len(shape) + 1) if a not in inside]
+        joined = (out[0], *(n * k for n, k in zip(out[1:-1], self.window)), out[-1])
+        return builder.emit(Reshape(joined), broadcast(builder, x, (*shape, out[-1]), placed))
+
     def lower(self, block, operands, results, types, target):
         """Lanes over the channels. Only windows that reach over a border look at which of their taps lie inside."""
         (x,), (result,) = types, self.infer(*types)
@@ -104,6 +181,12 @@ class Pool(Op):
                     window(all_taps)
                 with block.when(k.negate(inside)):
                     window(taps_inside)
+
+    def vmap(self, builder, operands, is_batched, size):
+        """More images."""
+        (x,) = operands
+        result = builder.emit(self, fold_batch(builder, x))
+        return (unfold_batch(builder, result, size, x.shape[1]),)
 
     @classmethod
     def samples(cls):

@@ -37,32 +37,35 @@ def threefry(key: Words, counter: Words) -> Words:
 
 @dataclass(frozen=True)
 class RandomBits(Op):
-    """key uint32[2] -> uint32 bits of `shape`: element i (row-major) is the first word of Threefry at (i >> 32, i)."""
+    """keys uint32[.., 2] -> uint32 bits [.., *shape]: element i (row-major) of each key's bits is the first word of
+    Threefry at (i >> 32, i)."""
 
     shape: tuple[Dim, ...]
     has_element = True
 
     def infer(self, *types):
         require_operands(self, 1, *types)
-        if types[0] != TensorType((2,), uint32):
-            raise shape_error(self, f"takes a key {TensorType((2,), uint32)}", *types)
-        return (TensorType(self.shape, uint32),)
+        (key,) = types
+        if key.dtype != uint32 or key.shape[-1:] != (2,):
+            raise shape_error(self, f"takes a key {TensorType((2,), uint32)}, or several", *types)
+        return (TensorType((*key.shape[:-1], *self.shape), uint32),)
 
     def reference(self, key):
         number = np.arange(int(np.prod(self.shape)), dtype=np.uint64).reshape(self.shape)
         counter = (number >> np.uint64(32)).astype(np.uint32), number.astype(np.uint32)
+        keys = key.reshape(*key.shape[:-1], *(1,) * len(self.shape), 2)
         with np.errstate(over="ignore"):
-            return threefry((key[:1].reshape(()), key[1:].reshape(())), counter)[0]
+            return threefry((keys[..., 0], keys[..., 1]), counter)[0]
 
     def element(self, operands, index, types, result):
-        linear = k.constant(0)
-        for i, extent in zip(index, self.shape):
+        outer, linear = tuple(index[:types[0].rank - 1]), k.constant(0)
+        for i, extent in zip(index[len(outer):], self.shape):
             linear = k.add(k.mul(linear, extent), i)
         low = k.cast(uint32, k.binary("and", linear, k.constant(0xFFFFFFFF)))
         high = k.constant(0, uint32)
         if bounds(product(self.shape))[1] > 1 << 32:
             high = k.cast(uint32, k.binary("shr", linear, k.constant(32)))
-        key = [operands[0]((k.constant(i),)) for i in (0, 1)]
+        key = [operands[0]((*outer, k.constant(i))) for i in (0, 1)]
         schedule = (*key, _xor(_xor(key[0], key[1]), k.constant(PARITY, uint32)))
         x, y = _plus(high, schedule[0]), _plus(low, schedule[1])
         for group in range(5):
@@ -76,11 +79,16 @@ class RandomBits(Op):
     def flops(self, *types):
         return 0
 
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(self, *operands)
+
     @classmethod
     def samples(cls):
         keys = (0, 0), (1, 2), (0xFFFFFFFF, 0x9E3779B9)
         shapes = (), (1,), (17,), (3, 5), (0, 4), (2, 3, 129)
-        return [Sample(cls(s), (np.array(key, np.uint32),), grad=False) for key in keys for s in shapes]
+        samples = [Sample(cls(s), (np.array(key, np.uint32),), grad=False) for key in keys for s in shapes]
+        several = np.array(keys, np.uint32)
+        return samples + [Sample(cls(s), (several[:, None],), grad=False) for s in ((), (17,), (0,), (3, 5))]
 
 
 def _plus(x, y):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from typing import Sequence
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from ..core.dims import Dim, product
 from ..core.dtypes import DType, bool_
 from ..core.errors import DTypeError, ShapeError
 from ..core.types import TensorType
+from ..graph.builder import Builder
+from ..graph.graph import Value
 from ..kernel import builder as k
 from .op import Op, Sample, is_nonnegative, require_axis, require_operands, require_same_dtype, shape_error
 from .sample_arrays import draw, draw_special
@@ -45,6 +48,9 @@ class Reshape(View):
     def reference(self, x):
         return x.reshape(self.shape)
 
+    def vjp(self, builder, operands, results, cotangents):
+        return (builder.emit(Reshape(operands[0].shape), cotangents[0]),)
+
     def element(self, operands, index, types, result):
         source: list = [k.constant(0)] * types[0].rank
         for axes, result_axes in matching_groups(types[0].shape, self.shape):
@@ -60,6 +66,9 @@ class Reshape(View):
                 linear = k.floordiv(linear, extent)
             source[axes[0]] = linear
         return operands[0](tuple(source))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Reshape((size, *self.shape)), *operands)
 
     @classmethod
     def samples(cls):
@@ -117,11 +126,18 @@ class Transpose(View):
     def reference(self, x):
         return np.transpose(x, self.permutation)
 
+    def vjp(self, builder, operands, results, cotangents):
+        inverse = tuple(self.permutation.index(axis) for axis in range(len(self.permutation)))
+        return (builder.emit(Transpose(inverse), cotangents[0]),)
+
     def element(self, operands, index, types, result):
         source: list = [None] * len(index)
         for axis, p in enumerate(self.permutation):
             source[p] = index[axis]
         return operands[0](tuple(source))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Transpose((0, *(p + 1 for p in self.permutation))), *operands)
 
     @classmethod
     def samples(cls):
@@ -161,9 +177,21 @@ class Broadcast(View):
             expanded[axis] = x.shape[i]
         return np.broadcast_to(x.reshape(expanded), self.shape)
 
+    def vjp(self, builder, operands, results, cotangents):
+        """The sum over the axes along which the operand is repeated."""
+        from .reduce import Reduce
+        (x,), (g,) = operands, cotangents
+        carried = {axis for extent, axis in zip(x.shape, self.axes) if extent == self.shape[axis]}
+        repeated = tuple(axis for axis in range(len(self.shape)) if axis not in carried)
+        total = builder.emit(Reduce("sum", repeated), g) if repeated else g
+        return (total if total.shape == x.shape else builder.emit(Reshape(x.shape), total),)
+
     def element(self, operands, index, types, result):
         extents = types[0].shape
         return operands[0](tuple(k.constant(0) if d == 1 else index[axis] for d, axis in zip(extents, self.axes)))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Broadcast((size, *self.shape), (0, *(a + 1 for a in self.axes))), *operands)
 
     @classmethod
     def samples(cls):
@@ -209,9 +237,25 @@ class Slice(View):
     def reference(self, x):
         return x[tuple(_python_slice(*axis) for axis in zip(self.starts, self.sizes, self.steps))]
 
+    def vjp(self, builder, operands, results, cotangents):
+        """Back into zeros; where steps are not 1, elements are spread first."""
+        (x,), (g,) = operands, cotangents
+        if any(size == 0 for size in self.sizes):
+            return (None,)
+        backward = tuple(step < 0 for step in self.steps)
+        g = flip(builder, g, tuple(axis for axis, is_backward in enumerate(backward) if is_backward))
+        g = dilate(builder, g, tuple(map(abs, self.steps)))
+        last = (start + (size - 1) * step for start, size, step in zip(self.starts, self.sizes, self.steps))
+        low = tuple(end if is_backward else start for start, end, is_backward in zip(self.starts, last, backward))
+        high = tuple(extent - begin - size for extent, begin, size in zip(x.shape, low, g.shape))
+        return (g if g.shape == x.shape else builder.emit(Pad(low, high), g),)
+
     def element(self, operands, index, types, result):
         axes = zip(index, self.starts, self.steps)
         return operands[0](tuple(k.add(k.mul(i, step), start) for i, start, step in axes))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Slice((0, *self.starts), (size, *self.sizes), (1, *self.steps)), *operands)
 
     @classmethod
     def samples(cls):
@@ -224,6 +268,29 @@ class Slice(View):
         dtypes = ("float32", "int64", "bool", "bfloat16", "float64", "float16", "int8", "float32", "uint8", "float32",
                   "int32")
         return [Sample(cls(*c[1:]), (draw(d, *c[0]),)) for c, d in zip(cases, dtypes)]
+
+
+def flip(builder: Builder, x: Value, axes: Sequence[int]) -> Value:
+    """x from the last to the first element along `axes`."""
+    if not axes:
+        return x
+    starts = tuple(extent - 1 if axis in axes else 0 for axis, extent in enumerate(x.shape))
+    return builder.emit(Slice(starts, x.shape, tuple(-1 if axis in axes else 1 for axis in range(x.type.rank))), x)
+
+
+def dilate(builder: Builder, x: Value, steps: Sequence[int]) -> Value:
+    """x with steps[i] - 1 zeros between neighbours on axis i; no extent is 0."""
+    for axis, step in enumerate(steps):
+        if step == 1 or x.shape[axis] == 1:
+            continue
+        before, extent, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1:]
+        x = builder.emit(Reshape((*before, extent, 1, *after)), x)
+        rank = len(x.shape)
+        x = builder.emit(Pad((0,) * rank, tuple(step - 1 if i == axis + 1 else 0 for i in range(rank))), x)
+        x = builder.emit(Reshape((*before, extent * step, *after)), x)
+        sizes = (*before, (extent - 1) * step + 1, *after)
+        x = builder.emit(Slice((0,) * len(sizes), sizes, (1,) * len(sizes)), x)
+    return x
 
 
 def _python_slice(start: int, size: int, step: int) -> slice:
@@ -257,6 +324,9 @@ class Pad(View):
         out[tuple(slice(a, a + d) for a, d in zip(self.low, x.shape))] = x
         return out
 
+    def vjp(self, builder, operands, results, cotangents):
+        return (builder.emit(Slice(self.low, operands[0].shape, (1,) * len(self.low)), cotangents[0]),)
+
     def element(self, operands, index, types, result):
         (x,) = types
         value = k.constant(self.value, x.dtype.compute)
@@ -273,6 +343,9 @@ class Pad(View):
                 at = k.minimum(at, k.as_expr(extent - 1))
             source.append(at)
         return k.select(inside, operands[0](tuple(source)), value)
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Pad((0, *self.low), (0, *self.high), self.value), *operands)
 
     @classmethod
     def samples(cls):
@@ -315,6 +388,14 @@ class Concat(View):
     def reference(self, *arrays):
         return np.concatenate(arrays, self.axis)
 
+    def vjp(self, builder, operands, results, cotangents):
+        (g,), parts, begin = cotangents, [], 0
+        for operand in operands:
+            starts = tuple(begin if axis == self.axis else 0 for axis in range(g.type.rank))
+            parts.append(builder.emit(Slice(starts, operand.shape, (1,) * g.type.rank), g))
+            begin = begin + operand.shape[self.axis]
+        return tuple(parts)
+
     def element(self, operands, index, types, result):
         at, start, pieces = index[self.axis], 0, []
         for read, t in zip(operands, types):
@@ -333,6 +414,10 @@ class Concat(View):
             piece = read((*index[:self.axis], source, *index[self.axis + 1:]))
             value = piece if value is None else k.select(k.compare("lt", at, k.as_expr(start + extent)), piece, value)
         return value
+
+    def vmap(self, builder, operands, is_batched, size):
+        from .batching import all_batched
+        return builder.emit_all(Concat(self.axis + 1), *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):

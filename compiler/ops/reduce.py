@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..core.dims import bounds, ceil_div, nominal, product
 from ..core.dtypes import DType, as_dtype, int32, int64
 from ..core.types import TensorType
+from ..graph.builder import Builder
+from ..graph.graph import Value
 from ..kernel import builder as k
 from ..kernel.nest import column_blocks, lanes_for, spread, spread_columns, unflatten
+from .constant import Iota
+from .constants import broadcast, filled
+from .control import Scan
+from .elementwise import Add, Compare, Max, Mul, Select
+from .elementwise.term import Term
 from .op import Op, Sample, dtype_error, require_axis, require_operands, shape_error
+from .rearrange import Reshape, Transpose
 from .sample_arrays import draw, draw_special
+from .scatter import ScatterAlong
 
 KINDS = ("sum", "prod", "max", "min")
 OPERATION = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}  # in the Kernel IR
@@ -75,8 +84,30 @@ class Reduce(Op):
         start = identity(self.kind, as_dtype(x.dtype))
         return _UFUNC[self.kind].reduce(wide, axis=self.axes, dtype=wide.dtype, initial=start).astype(x.dtype)
 
+    def vjp(self, builder, operands, results, cotangents):
+        """A sum gives each element the cotangent, an extremum shares it among those that are equal to it, a product
+        multiplies it by all the others: exactly, zeros included."""
+        (x,), (g,), (out,) = operands, cotangents, results
+        if not x.dtype.is_float:
+            return (None,)
+        kept = tuple(axis for axis in range(x.type.rank) if axis not in self.axes)
+
+        def repeated(value: Value) -> Term:
+            return Term(builder, broadcast(builder, value, x.shape, kept))
+        if self.kind == "sum":
+            return (repeated(g).value,)
+        if self.kind == "prod":
+            return ((repeated(g) * Term(builder, _product_of_others(builder, x, self.axes))).value,)
+        equal = Term(builder, x).compare("eq", repeated(out))
+        count = Term(builder, builder.emit(Reduce("sum", self.axes), equal.cast(x.dtype).value))
+        share = Term(builder, g) / count.of(Max(), 1)  # none are equal to NaN
+        return (repeated(share.value).where(equal).value,)
+
     def flops(self, *types):
         return types[0].size
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(Reduce(self.kind, tuple(a + 1 for a in self.axes)), *operands)
 
     @classmethod
     def samples(cls):
@@ -95,6 +126,17 @@ class Reduce(Op):
                         Sample(cls(kind, (0,)), (np.zeros((0, 2), np.int64),)),
                         Sample(cls(kind, (0,)), (np.zeros((0, 2), bool),))]
         return samples
+
+
+def _product_of_others(builder: Builder, x: Value, axes: tuple[int, ...]) -> Value:
+    """For each element of x, the product of the other ones over `axes`: of those before it and those behind it."""
+    kept = tuple(axis for axis in range(x.type.rank) if axis not in axes)
+    order = (*kept, *axes)
+    moved = builder.emit(Transpose(order), x)
+    row = builder.emit(Reshape((*(x.shape[a] for a in kept), product(x.shape[a] for a in axes))), moved)
+    before, behind = (builder.emit(Cumulative("prod", len(kept), reverse, True), row) for reverse in (False, True))
+    others = builder.emit(Reshape(moved.shape), builder.emit(Mul(), before, behind))
+    return builder.emit(Transpose(tuple(order.index(a) for a in range(x.type.rank))), others)
 
 
 @dataclass(frozen=True)
@@ -178,6 +220,9 @@ class ArgReduce(Op):
             block.accumulate(place, (), "min", k.select(hit, k.cast(number, i), k.constant(number.maximum, number)))
         result.store(index, k.add(first, k.cast(int64, k.load(place, ()))))
 
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(replace(self, axis=self.axis + 1), *operands)
+
     @classmethod
     def samples(cls):
         samples = []
@@ -220,6 +265,41 @@ class Cumulative(Op):
         running = _UFUNC[self.kind].accumulate(along, axis=0, dtype=along.dtype)
         running = running[::-1] if self.reverse else running
         return np.moveaxis(running, 0, self.axis).astype(x.dtype)
+
+    def vjp(self, builder, operands, results, cotangents):
+        """Of a running extremum, the first element that attains it takes the cotangent."""
+        (x,), (g,) = operands, cotangents
+        if not x.dtype.is_float:
+            return (None,)
+        if self.kind == "sum":
+            return (builder.emit(Cumulative("sum", self.axis, not self.reverse, self.exclusive), g),)
+        if self.kind == "prod":
+            before = builder.emit(replace(self, exclusive=True), x)
+            return (builder.emit(Mul(), before, self._products_behind(builder, x, g)),)
+        before = builder.emit(replace(self, exclusive=True), x)
+        is_bounded = builder.emit(Compare("le" if self.kind == "max" else "ge"), x, before)
+        order = "min" if self.reverse else "max"
+        nowhere = filled(builder, TensorType(x.shape, int64), identity(order, int64))
+        records = builder.emit(Select(), is_bounded, nowhere, builder.emit(Iota(x.shape, self.axis, int64)))
+        places = builder.emit(replace(self, kind=order), records)
+        return (builder.emit(ScatterAlong(self.axis, "add"), filled(builder, x.type, 0), places, g),)
+
+    def _products_behind(self, builder, x: Value, g: Value) -> Value:
+        """For each k, the sum of g[i] times the product of the x between k and i, over the results i that see x[k]: a
+        recurrence from the last element that is seen to the first."""
+        front = (self.axis, *(a for a in range(x.type.rank) if a != self.axis))
+        xs, gs = (builder.emit(Transpose(front), v) for v in (x, g))
+        item = TensorType(xs.shape[1:], x.dtype)
+        inner = Builder("products")
+        carry, factor, cotangent = (inner.parameter(item, name) for name in ("carry", "x", "g"))
+        if self.exclusive:
+            found, following = carry, inner.emit(Add(), cotangent, inner.emit(Mul(), factor, carry))
+        else:
+            found = inner.emit(Add(), cotangent, carry)
+            following = inner.emit(Mul(), factor, found)
+        step = Scan(inner.finish([following, found]), carries=1, scanned=2, reverse=not self.reverse)
+        _, stacked = builder.emit(step, filled(builder, item, 0), xs, gs)
+        return builder.emit(Transpose(tuple(front.index(a) for a in range(x.type.rank))), stacked)
 
     def lower(self, block, operands, results, types, target):
         (x,), axis = types, self.axis
@@ -272,6 +352,9 @@ class Cumulative(Op):
                     else:
                         block.accumulate(register, (), OPERATION[self.kind], read(place))
                         result.store(place, k.load(register, ()))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(replace(self, axis=self.axis + 1), *operands)
 
     @classmethod
     def samples(cls):

@@ -5,17 +5,25 @@ Updates are applied in their row-major order; one whose index lies outside x is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..core.dims import nominal, product
 from ..core.dtypes import bool_, int64
 from ..core.types import TensorType
+from ..graph.builder import Builder
+from ..graph.graph import Value
 from ..kernel import builder as k
 from ..kernel.nest import lanes_for, spread, spread_columns, unflatten
-from .gather import clamped, coordinates, require_indices
+from .batching import all_batched
+from .constant import Iota
+from .constants import broadcast, extent_value, extent_values, filled
+from .elementwise import And, Compare, Max
+from .elementwise.term import Term
+from .gather import GatherNd, TakeAlong, clamped, clamped_indices, coordinates, require_indices
 from .op import Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype, shape_error
+from .rearrange import Concat, Reshape, Slice
 from .sample_arrays import draw
 
 REDUCTIONS = ("set", "add", "mul", "max", "min")
@@ -43,6 +51,55 @@ class Scatter(Op, abstract=True):
         else:
             _UFUNC[self.reduction].at(out, places, updates)
         return out
+
+    def vjp(self, builder, operands, results, cotangents):
+        """Sums give every update its element's cotangent; of "set" the update that was written last takes it, of an
+        extremum those that are equal to it share it, a product multiplies it by all other factors, zeros included."""
+        (x, indices, updates), (g,), (out,) = operands, cotangents, results
+        if any(d == 0 for d in x.shape) or any(d == 0 for d in updates.shape):
+            return g, None, None
+        x, updates, g, out = (Term(builder, v) for v in (x, updates, g, out))
+        is_inside = Term(builder, self.inside(builder, indices, x.type, updates.type))
+
+        def looked_up(term: Term) -> Term:
+            return Term(builder, self.looked_up(builder, term.value, indices, updates.type))
+
+        def scattered(reduction: str, onto: Term, new: Term) -> Term:
+            return onto.of(replace(self, reduction=reduction), Term(builder, indices), new)
+        zeros = g.filled(0)
+        if self.reduction == "add":
+            return g.value, None, looked_up(g).where(is_inside).value
+        if self.reduction == "set":
+            number = Term(builder, self.numbered(builder, updates.type))
+            last = scattered("set", Term(builder, filled(builder, TensorType(x.type.shape, int64), -1)), number)
+            is_last = looked_up(last).compare("eq", number).of(And(), is_inside)
+            return scattered("set", g, updates.filled(0)).value, None, looked_up(g).where(is_last).value
+        if self.reduction == "mul":
+            is_zero, is_zero_x = (t.compare("eq", 0) for t in (updates, x))
+            factor, factor_x = updates.filled(1).where(is_zero, updates), x.filled(1).where(is_zero_x, x)
+            nulls = scattered("add", zeros, is_zero.cast(x.type.dtype))
+            product = scattered("mul", x.filled(1), factor)
+            others = looked_up(product * factor_x) / factor
+            nulls_of_others = looked_up(nulls + is_zero_x.cast(x.type.dtype)) - is_zero.cast(x.type.dtype)
+            others = others.where(nulls_of_others.compare("eq", 0).of(And(), is_inside))
+            return ((g * product).where(nulls.compare("eq", 0)).value, None, (looked_up(g) * others).value)
+        is_extreme = updates.compare("eq", looked_up(out)).of(And(), is_inside)
+        is_extreme_x = x.compare("eq", out)
+        count = scattered("add", is_extreme_x.cast(x.type.dtype), is_extreme.cast(x.type.dtype))
+        share = g / count.of(Max(), 1)
+        return share.where(is_extreme_x).value, None, looked_up(share).where(is_extreme).value
+
+    def inside(self, builder: Builder, indices: Value, x: TensorType, updates: TensorType) -> Value:
+        """Of each update whether its index lies in x."""
+        raise NotImplementedError
+
+    def looked_up(self, builder: Builder, value: Value, indices: Value, updates: TensorType) -> Value:
+        """The elements of `value`, of x's shape, where the updates go."""
+        raise NotImplementedError
+
+    def numbered(self, builder: Builder, updates: TensorType) -> Value:
+        """An int64 for each update, larger for those that are applied later to one element."""
+        raise NotImplementedError
 
     def flops(self, *types):
         return 0 if self.reduction == "set" else types[2].size
@@ -106,6 +163,19 @@ class ScatterNd(Scatter):
         inside = ((rows >= 0) & (rows < x.shape[:count])).all(1)
         return self.apply(x.copy(), tuple(rows[inside].T), updates.reshape(len(rows), *x.shape[count:])[inside])
 
+    def inside(self, builder, indices, x, updates):
+        from .reduce import Reduce
+        count = indices.shape[-1]
+        nearest = clamped_indices(builder, indices, extent_values(builder, x.shape[:count], indices.dtype))
+        same = builder.emit(Reduce("min", (indices.type.rank - 1,)), builder.emit(Compare("eq"), nearest, indices))
+        return broadcast(builder, same, updates.shape, range(indices.type.rank - 1))
+
+    def looked_up(self, builder, value, indices, updates):
+        return builder.emit(GatherNd(), value, indices)
+
+    def numbered(self, builder, updates):
+        return builder.emit(Reshape(updates.shape), builder.emit(Iota((updates.size,), 0, int64)))
+
     def update(self, block, operands, load, store, types, target):
         """Threads share the columns of the slices, for two updates may meet in one slice."""
         x, indices, _ = types
@@ -133,6 +203,12 @@ class ScatterNd(Scatter):
                     rest = (*index, k.add(first, lane))
                     store((*at, *rest), self.combined(lambda: load((*at, *rest)), operands[2]((*row, *rest))))
             each_row(write)
+
+    def vmap(self, builder, operands, is_batched, size):
+        """The number of the set is one more coordinate."""
+        x, indices, updates = all_batched(builder, operands, is_batched, size)
+        element = builder.emit(Iota((*indices.shape[:-1], 1), 0, indices.dtype))
+        return builder.emit_all(self, x, builder.emit(Concat(indices.type.rank - 1), element, indices), updates)
 
     @classmethod
     def samples(cls):
@@ -179,6 +255,19 @@ class ScatterAlong(Scatter):
         inside = (indices >= 0) & (indices < x.shape[self.axis])
         return self.apply(x.copy(), tuple(p[inside] for p in places), updates[inside])
 
+    def inside(self, builder, indices, x, updates):
+        nearest = clamped_indices(builder, indices, extent_value(builder, x.shape[self.axis], indices.dtype))
+        return builder.emit(Compare("eq"), nearest, indices)
+
+    def looked_up(self, builder, value, indices, updates):
+        sizes = tuple(d if a == self.axis else n for a, (d, n) in enumerate(zip(value.shape, updates.shape)))
+        if sizes != value.shape:
+            value = builder.emit(Slice((0,) * len(sizes), sizes, (1,) * len(sizes)), value)
+        return builder.emit(TakeAlong(self.axis), value, indices)
+
+    def numbered(self, builder, updates):
+        return builder.emit(Iota(updates.shape, self.axis, int64))
+
     def update(self, block, operands, load, store, types, target):
         x, indices, _ = types
         axis, extent = self.axis, x.shape[self.axis]
@@ -207,6 +296,9 @@ class ScatterAlong(Scatter):
                 old = block.let("old", load(place))
                 is_inside = k.compare("eq", position, place[axis])
                 store(place, k.select(is_inside, self.combined(lambda: old, operands[2](at)), old))
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(replace(self, axis=self.axis + 1), *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from ..core.dtypes import DType, int32, int64
 from ..core.types import TensorType
 from ..kernel import builder as k
 from ..kernel.nest import lanes_for, spread
+from .constants import filled
 from .op import Op, Sample, require_axis, require_operands
 from .sample_arrays import draw, draw_special
+from .scatter import ScatterAlong
 
 RUN = 32  # elements that are sorted by counting, for each, how many come before it; longer rows merge such runs
 STACK_ROW = 1 << 13  # a row up to this long is sorted on the stack
@@ -42,6 +44,10 @@ class Sort(Op):
         else:
             order = np.argsort(x, self.axis, kind="stable")
         return np.take_along_axis(x, order, self.axis), order.astype(np.int64)
+
+    def vjp(self, builder, operands, results, cotangents):
+        (x,), (_, places), (g, _) = operands, results, cotangents
+        return (builder.emit(ScatterAlong(self.axis, "add"), filled(builder, x.type, 0), places, g),)
 
     def lower(self, block, operands, results, types, target):
         """Rows are sorted apart. A row becomes integers that order as its elements do, with their positions in the low
@@ -79,6 +85,9 @@ class Sort(Op):
                     results[0].store(place(i), operands[0](place(position)))
                 if results[1] is not None:
                     results[1].store(place(i), position)
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(replace(self, axis=self.axis + 1), *operands)
 
     @classmethod
     def samples(cls):

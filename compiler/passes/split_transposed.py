@@ -34,7 +34,7 @@ def split_transposed(graph: Graph) -> Graph:
         plain = all(s == 1 for s in (*node.op.strides, *node.op.dilation)) and all(isinstance(d, int) for d in node.operands[0].shape[1:-1])
         if plain and all(o % d == 0 and k >= d for o, d, k in zip(spatial, node.op.input_dilation, node.operands[1].shape)):
             chain = _channelwise_chain(graph, node)
-            env[(chain or [node])[-1].results[0]] = _phases(builder, node, operands, chain, env)
+            env[(chain or [node])[-1].results[0]] = _phases(builder, node, operands, chain)
             done.update(chain)
         else:
             env[node.results[0]] = _with_zeros(builder, node, operands)
@@ -62,7 +62,7 @@ def _channelwise_chain(graph: Graph, node: Node) -> list[Node]:
     return chain
 
 
-def _phases(builder: Builder, node: Node, operands, chain: list[Node], env: dict[Value, Value]) -> Value:
+def _phases(builder: Builder, node: Node, operands, chain: list[Node]) -> Value:
     op, (x, w) = node.op, operands
     rank = len(op.strides)
     shape = node.results[0].shape
@@ -87,8 +87,9 @@ def _phases(builder: Builder, node: Node, operands, chain: list[Node], env: dict
             for operand in link.operands:
                 if operand is current:
                     parts.append(value)
-                else:
-                    parts.append(builder.emit(Broadcast(value.shape, operand.op.axes), env[operand.node.operands[0]]))
+                else:  # a constant, which may stand behind the convolution in the graph
+                    per_channel = builder.emit(operand.node.operands[0].op)
+                    parts.append(builder.emit(Broadcast(value.shape, operand.op.axes), per_channel))
             value = builder.emit(link.op, *parts)
             current = link.results[0]
         apart = [shape[0]]

@@ -96,7 +96,7 @@ def _find_copies(graph: Graph, carries: int) -> dict[Use, None]:
     def expressible(value: Value, place: Place) -> bool:
         """Whether every view of `value` can be had where it is to lie."""
         for user in graph.users.get(value, ()):
-            if _is_view(user):
+            if _is_view(user) and user.operands[0] is value:  # a barrier's other operands are no views of it
                 seen = view(user.op, place, user.results[0].shape)
                 if seen is None or not expressible(user.results[0], seen):
                     return False

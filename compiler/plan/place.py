@@ -21,6 +21,7 @@ from ..ops.rearrange import Concat, Pad, Reshape, Transpose
 from ..targets.target import Target
 from .donate import share_donated
 from .program import Branch, Launch, Loop, Place, Port, Program, Step, Storage
+from .rows import row_strides
 from .views import unview, view
 
 
@@ -103,19 +104,19 @@ class _Planner:
             self._assign(value, place, assigned)
         for node in reversed(graph.nodes):
             if isinstance(node.op, (Concat, Pad)):
-                self._assemble(node, assigned)
+                self._assemble(graph, node, assigned)
         steps: list[Step] = []
         for node in graph.nodes:
             self.clock += 1
             self._node(graph, node, assigned, steps)
         return steps
 
-    def _assemble(self, node: Node, assigned: dict[Value, Place]) -> None:
+    def _assemble(self, graph: Graph, node: Node, assigned: dict[Value, Place]) -> None:
         """Give the operands of a concatenation or padding their places inside its result."""
         result = node.results[0]
         place = assigned.get(result)
         if place is None:
-            place = assigned[result] = self.arena(result.type, _label(node), node.location)
+            place = assigned[result] = self._rows(result, row_strides(graph, result, self.target), node)
         if isinstance(node.op, Pad):
             (operand,) = node.operands
             offset = place.offset
@@ -167,12 +168,19 @@ class _Planner:
         for i, value in enumerate(node.results):
             place = assigned.get(value)
             if place is None:
-                place = self._in_place(graph, node, i, operands) or self.arena(value.type, _label(node), node.location)
+                strides = row_strides(graph, value, self.target)
+                place = self._in_place(graph, node, i, operands, strides) or self._rows(value, strides, node)
             self.places[value] = place
             results.append(place)
         self._emit_launch(node.op, node.op.body, operands, results, steps, node.location, _label(node))
 
-    def _in_place(self, graph: Graph, node: Node, result: int, operands: list[Place]) -> Place | None:
+    def _rows(self, value: Value, strides: tuple[Dim, ...], node: Node) -> Place:
+        """Memory of its own for a value whose axes lie `strides` apart."""
+        place = self.arena(value.type, _label(node), node.location)
+        place.storage.size = _bytes(value, strides)
+        return replace(place, strides=strides)
+
+    def _in_place(self, graph: Graph, node: Node, result: int, operands: list[Place], strides: tuple[Dim, ...]) -> Place | None:
         """The operand whose storage this result may take over: it is read for the last time here, element by element."""
         if self.scopes:
             return None
@@ -181,7 +189,7 @@ class _Planner:
             operand, place = node.operands[j], operands[j]
             if place.storage.kind != "arena" or place.dtype.itemsize != value.dtype.itemsize or operand.shape != value.shape:
                 continue
-            if place.storage.size != value.type.nbytes or place.strides != row_major(value.shape) or place.offset != 0:
+            if place.storage.size != _bytes(value, strides) or place.strides != strides or place.offset != 0:
                 continue
             if any(self._used_after(graph, node, other) for other, p in self.places.items() if p.storage is place.storage):
                 continue
@@ -213,7 +221,7 @@ class _Planner:
             place = self.arena(TensorType(buffer.shape, buffer.dtype), f"{label} workspace", location)
             self.touch(place)
             spaces.append(place)
-        steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock))
+        steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock, op))
 
     def _kernel(self, op, body: Graph, operands, results) -> tuple[int, tuple[Buffer, ...]]:
         """The number of the kernel for this group at these strides, made once for equal ones."""
@@ -222,8 +230,8 @@ class _Planner:
         key = f"{op.kind}|{print_graph(body, locations=False)}|{layout}"
         number = self.kernel_of.get(key)
         if number is None:
-            params = [_buffer(f"in{i}", p, "constant" if p.storage.kind == "constant" else "in") for i, p in enumerate(operands)]
-            outs = [_buffer(f"out{i}", p, "out") for i, p in enumerate(results)]
+            params = [place_buffer(f"in{i}", p, "constant" if p.storage.kind == "constant" else "in") for i, p in enumerate(operands)]
+            outs = [place_buffer(f"out{i}", p, "out") for i, p in enumerate(results)]
             name = f"k{len(self.kernels)}_{_identifier(op.label or op.kind)}"
             kernel = lower_group(op.kind, body, params, outs, self.target, name)
             number = self.kernel_of[key] = len(self.kernels)
@@ -379,7 +387,13 @@ class _Planner:
         steps.append(Branch(index, tuple(branches)))
 
 
-def _buffer(name: str, place: Place, role: str) -> Buffer:
+def _bytes(value: Value, strides: tuple[Dim, ...]) -> Dim:
+    """The bytes of a value's memory whose axes lie `strides` apart, outermost first."""
+    return value.shape[0] * strides[0] * value.dtype.itemsize if value.shape else value.dtype.itemsize
+
+
+def place_buffer(name: str, place: Place, role: str) -> Buffer:
+    """The buffer as which a kernel sees `place`."""
     return Buffer(name, place.dtype, place.shape, place.strides, role, "global")
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..graph.builder import Builder
 from ..graph.graph import Value
+from ..ops.constants import broadcast, constant_part, filled, is_constant, is_filled_with, splat
 from ..ops.elementwise import (Abs, Add, And, Ceil, Div, Exp, Floor, FloorDiv, Max, Min, Mod, Mul, Neg, Or, Pow, Rem,
                                Round, Rsqrt, Sigmoid, Sign, Sqrt, Sub, Trunc, Xor)
 from ..ops.rearrange import Broadcast
-from .constants import broadcast, constant_part, filled, is_constant, is_filled_with, splat
 from .rule import rule, used_once
 
 _COMMUTATIVE = (Add, Mul, Max, Min, And, Or, Xor)

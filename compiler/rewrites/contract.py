@@ -6,11 +6,11 @@ from __future__ import annotations
 from ..core.dims import Dim, product
 from ..graph.builder import Builder
 from ..graph.graph import Value
+from ..ops.constants import broadcast, filled, is_count
 from ..ops.contract import Contract
 from ..ops.elementwise import Mul
 from ..ops.rearrange import Broadcast, Transpose
 from ..ops.reduce import Reduce
-from .constants import broadcast, filled, is_count
 from .order import inverse
 from .rule import rule, used_once
 from .views import is_unit_reshape, reshape, source, without_units

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..graph.builder import Builder
+from ..ops.constants import filled
 from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.op import REGISTRY
 from ..ops.rearrange import Broadcast
 from ..ops.reduce import Reduce, identity
-from .constants import filled
 from .rule import rule
 
 

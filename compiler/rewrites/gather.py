@@ -6,10 +6,10 @@ import numpy as np
 
 from ..graph.builder import Builder
 from ..graph.graph import Value
+from ..ops.constants import broadcast, splat
 from ..ops.constant import Constant, Iota
 from ..ops.gather import DynamicSlice, DynamicUpdateSlice, Take
 from ..ops.rearrange import Broadcast, Slice
-from .constants import broadcast, splat
 from .rule import rule
 from .views import emit_if_valid, reshape, source
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from ..graph.builder import Builder
 from ..graph.graph import Value
+from ..ops.constants import constant_part, is_constant
 from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.conv import Conv
 from ..ops.elementwise import Add, Div, Mul, Neg
-from .constants import constant_part, is_constant
 from .rule import rule, used_once
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..graph.builder import Builder
+from ..ops.constants import filled, is_constant, is_filled_with, splat
 from ..ops.elementwise import Add, And, Compare, Mul, Not, Or, Select, Shl, Shr, Xor
-from .constants import filled, is_constant, is_filled_with, splat
 from .rule import rule
 
 _FLIPPED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ..graph.builder import Builder
 from ..graph.graph import Value
+from ..ops.constants import broadcast
 from ..ops.constant import Constant, Iota
 from ..ops.elementwise import Elementwise
 from ..ops.op import REGISTRY
 from ..ops.rearrange import Broadcast, Concat, Pad, Slice, Transpose
-from .constants import broadcast
 from .rule import rule
 from .views import is_unit_reshape, reshape, source
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from ..core.dims import bounds, product
 from ..graph.builder import Builder
+from ..ops.constants import broadcast, filled, is_count
 from ..ops.elementwise import Mul
 from ..ops.rearrange import Broadcast, Transpose
 from ..ops.reduce import ArgReduce, Cumulative, Reduce
-from .constants import broadcast, filled, is_count
 from .rule import rule, used_once
 from .views import is_unit_reshape, reshape, source
 

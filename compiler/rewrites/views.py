@@ -10,11 +10,14 @@ from ..core.dims import Dim
 from ..core.errors import ShapeError
 from ..graph.builder import Builder
 from ..graph.graph import Value
+from ..ops.constants import broadcast, filled, splat
 from ..ops.constant import Iota
+from ..ops.elementwise import Add
+from ..ops.identity import StopGradient
 from ..ops.op import Op
+from ..ops.elementwise import Add
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose
-from .constants import broadcast, filled, splat
-from .rule import rule
+from .rule import rule, used_once
 
 
 def emit_if_valid(b: Builder, op: Op, *operands: Value) -> Value | None:
@@ -44,6 +47,12 @@ def is_unit_reshape(x: Value) -> bool:
 def source(x: Value) -> Value:
     """The first operand of the op that makes x."""
     return x.node.operands[0]
+
+
+@rule(StopGradient)
+def stop_nothing(b: Builder, op, x):
+    """stop_gradient(x) -> x: derivatives were taken before."""
+    return x
 
 
 # ---- reshape ---------------------------------------------------------------------------------------------------------
@@ -257,6 +266,43 @@ def pad_filled(b: Builder, op, x):
     return filled(b, op.infer(x.type)[0], value) if value is not None and same_number(value, op.value) else None
 
 
+@rule(Add)
+def add_padded(b: Builder, op, x, y):
+    """pad(x, 0) + pad(y, 0) -> pad(concat(x, y), 0), where they lie side by side; in a longer sum too.
+
+    Gradients of slices meet so: those of the parts of a product become the product's, with no zeros between.
+    """
+    if not isinstance(y.op, Pad) or y.op.value != 0 or not y.dtype.is_float and not y.dtype.is_integer:
+        return None
+    if (joined := _join_pads(b, x, y)) is not None:
+        return joined
+    if not isinstance(x.op, Add) or not used_once(b, x):
+        return None
+    first, second = x.node.operands
+    for part, rest in ((second, first), (first, second)):
+        if (joined := _join_pads(b, part, y)) is not None and used_once(b, part, x.node):
+            return b.emit(Add(), rest, joined)
+    return None
+
+
+def _join_pads(b: Builder, x: Value, y: Value) -> Value | None:
+    """The padded concatenation that x + y is, where they are pads of things side by side along one axis."""
+    if not isinstance(x.op, Pad) or x.op.value != 0:
+        return None
+    padded = [i for i, sides in enumerate(zip(x.op.low, x.op.high, y.op.low, y.op.high)) if any(d != 0 for d in sides)]
+    if len(padded) != 1:
+        return None
+    (axis,) = padded
+    if y.op.low[axis] == x.op.low[axis] + source(x).shape[axis]:
+        first, second = x, y
+    elif x.op.low[axis] == y.op.low[axis] + source(y).shape[axis]:
+        first, second = y, x
+    else:
+        return None
+    whole = b.emit(Concat(axis), source(first), source(second))
+    return b.emit(Pad(first.op.low, second.op.high), whole)
+
+
 # ---- concat ----------------------------------------------------------------------------------------------------------
 @rule(Concat)
 def concat_nested(b: Builder, op, *operands):
@@ -307,3 +353,21 @@ def concat_filled(b: Builder, op, *operands):
     if value is None or any((other := splat(o)) is None or not same_number(other, value) for o in operands[1:]):
         return None
     return filled(b, op.infer(*(o.type for o in operands))[0], value)
+
+
+@rule(Add)
+def add_padded(b: Builder, op, x, y):
+    """add(pad(x), pad(y)) -> pad(concat(x, y)), where each stands in the other's zeros: cotangents of slices meet so."""
+    if not all(isinstance(v.op, Pad) and v.op.value == 0 and used_once(b, v) for v in (x, y)):
+        return None
+    (p, q), (left, right) = (x.op, y.op), (source(x), source(y))
+    apart = [i for i in range(x.type.rank) if (p.low[i], p.high[i]) != (q.low[i], q.high[i])]
+    if len(apart) != 1:
+        return None
+    (axis,) = apart
+    if q.low[axis] + right.shape[axis] == p.low[axis]:
+        p, q, left, right = q, p, right, left
+    if p.low[axis] + left.shape[axis] != q.low[axis]:
+        return None
+    high = (*p.high[:axis], q.high[axis], *p.high[axis + 1:])
+    return b.emit(Pad(p.low, high, 0.0), b.emit(Concat(axis), left, right))

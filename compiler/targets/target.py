@@ -15,6 +15,9 @@ _PORTABLE = ("llvm.fabs.", "llvm.sqrt.", "llvm.fma.", "llvm.fmuladd.", "llvm.flo
              "llvm.memset.")
 
 
+LINE_BYTES = 64  # of a cache
+
+
 @dataclass(frozen=True)
 class Target:
     """A CPU: LLVM's names for it, the width of its vectors in bytes, and the tiles that its kernels use.
@@ -35,10 +38,15 @@ class Target:
     l1_bytes: int = 32 << 10
     l2_bytes: int = 512 << 10
     required: tuple[str, ...] = ()  # CPU features, as the operating system names them, without which code must not run
+    l1_ways: int = 8
 
     def lanes(self, dtype: DType) -> int:
         """Elements of `dtype`'s compute type in one vector."""
         return self.vector_bytes // dtype.compute.itemsize
+
+    def share_sets(self, apart: int, count: int) -> bool:
+        """Whether `count` lines that lie `apart` bytes from each other fall into one set of the L1 cache, which can't hold them."""
+        return apart > 0 and apart % (self.l1_bytes // self.l1_ways) == 0 and count > self.l1_ways
 
     @property
     def architecture(self) -> str:

@@ -12,25 +12,30 @@ from ..graph.graph import Graph
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
-from ..lower.loops import SLOW, flatten, group_symbols, reader
+from ..lower.loops import flatten, group_symbols, reader
 from ..targets.target import Target
+from .apart import rows_apart
 from .depthwise import is_depthwise, lower_depthwise
 from .gates import find_gates
 from .epilogue import store_results
 from .codes import accumulate_codes
 from .microkernel import accumulate_tile
 from .problem import Axis, decode, find_main, make_problem
-from .tile import UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, most_rows, tile_rows
+from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, epilogue_cost, most_rows, tile_rows
+from .winograd import is_winograd, lower_winograd
 
-REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones go through the stack
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
+LEAST_AHEAD = 64  # steps of a sum that hide asking for the next tile's rows
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
 def lower_contraction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
     """The kernel of a contraction group."""
-    if is_depthwise(find_main(body)):
+    main = find_main(body)
+    if is_depthwise(main):
         return lower_depthwise(body, params, results, target, name)
+    if is_winograd(main):
+        return lower_winograd(body, params, results, target, name)
     return _Contraction(body, params, results, target).kernel(name)
 
 
@@ -51,6 +56,7 @@ class _Contraction:
             self.elements.computed[value] = reader(buffer, self.own[value])
         self.workspace: Buffer | None = None
         p = self.problem
+        self.left = self.own[p.a]
         self.gates = find_gates(body, p.node)
         self.parts = [g.results[0] for g in self.gates] or [p.node.results[0]]  # what a tile holds, side by side
         sets = 2 if p.codes and p.codes.group != p.sum_count else 1
@@ -64,16 +70,19 @@ class _Contraction:
             count = p.row_count
             self.tile = Tile(min(most, count) if isinstance(count, int) else most, vectors, lanes)
         self.rows = tile_rows(p, self.tile)
-        self.epilogue_cost = sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes
-                                 if n.op.is_pointwise)
+        self.epilogue_cost = epilogue_cost(body)
 
     def kernel(self, name: str) -> Kernel:
         if self._is_dot():
             self._dots()
         else:
             self._pack_at_run_time()
+            spread_out = rows_apart(self.problem, self.left, self.dtype, self.tile, self.target, self.block)
+            if spread_out is not None:
+                self.problem, self.left = spread_out
+                self.rows = tile_rows(self.problem, self.tile)
             self._emit()
-        spaces = (self.workspace,) if self.workspace is not None else ()
+        spaces = [space for space in (self.workspace, self.left) if space is not None and space.role == "workspace"]
         return Kernel(name, (*self.own.values(), *self.out, *spaces), self.block.statements, tuple(self.symbols))
 
     # ---- few results for each sum --------------------------------------------------------------------------------------
@@ -203,7 +212,7 @@ class _Contraction:
         return self.block.let("count", minimum(sub(as_expr(total), first), size))
 
     def _block_tiles(self, tiles: int) -> int:
-        """Tiles whose rows of A stay in half of the L2 cache while the panels pass by, all blocks about alike.
+        """Tiles whose rows of A fill the L2 cache while the panels pass by, all blocks about alike.
 
         Rows of a convolution overlap: what counts is the input that they cover, not the length of their sums.
         """
@@ -211,7 +220,7 @@ class _Contraction:
         covered = nominal(product(self.own[p.a].shape)) * self.own[p.a].dtype.itemsize
         rows = max(1, nominal(p.row_count) * nominal(p.batch_count))
         row_bytes = max(1, min(nominal(p.sum_count) * self.dtype.itemsize, -(-covered // rows)))
-        most = max(1, self.target.l2_bytes // 2 // (row_bytes * self.tile.rows))
+        most = max(1, self.target.l2_bytes // (row_bytes * self.tile.rows))
         blocks = -(-tiles // most)
         return -(-tiles // blocks)
 
@@ -278,7 +287,7 @@ class _Contraction:
         packed = bool(p.packed) or self.workspace is not None
         row_offset = self._row_offsets(batch, line, start, size, left)
         b_base = self._b_base(batch, panel)
-        a, b = self.own[p.a], self.workspace if self.workspace is not None else self.own[p.b]
+        a, b = self.left, self.workspace if self.workspace is not None else self.own[p.b]
         width = self.tile.width * p.gates
 
         def left_factor(r: int, k: Expr) -> Expr:
@@ -295,8 +304,22 @@ class _Contraction:
                 return cast(self.dtype, load(scales, (add(add(first_scale, mul(group, width)), lane),)))
             acc = accumulate_codes(block, self.dtype, lanes, size, padded, p.codes, sums[0], left_factor, right_factor, scale)
         else:
-            acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor, right_factor)
+            def next_rows(k: Expr) -> None:
+                span = size * self.rows.inner[0].a
+                block.prefetch(a, (add(add(row_offset[0][0], span), mul(k, -(-span // p.sum_count))),))
+            ahead = next_rows if packed and left is None and self._rows_stream() else None
+            acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor,
+                                  right_factor, ahead)
         self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
+
+    def _rows_stream(self) -> bool:
+        """Whether A comes from beyond the cache, tile by tile: one long sum over elements that lie side by side, in rows
+        that follow each other. Then the next tile is asked for while this one is computed."""
+        p, inner = self.problem, self.rows.inner
+        if len(p.sums) != 1 or p.sums[0].a != 1 or len(inner) != 1 or not isinstance(inner[0].a, int):
+            return False
+        is_large = nominal(product(self.left.shape)) * self.left.dtype.itemsize > self.target.l2_bytes
+        return is_large and isinstance(p.sum_count, int) and LEAST_AHEAD <= p.sum_count <= inner[0].a < 2 * p.sum_count
 
     def _b_base(self, batch: list[Expr], panel: Expr) -> Expr:
         p, width = self.problem, self.tile.width

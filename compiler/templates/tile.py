@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from ..core.dims import Dim, nominal, product
 from ..core.dtypes import DType
+from ..graph.graph import Graph
+from ..lower.loops import SLOW
 from ..targets.target import Target
 from .problem import Axis, Problem
 
 LEAST_LINE = 10  # rows of a tile that lies within one line of the result; shorter lines are flattened
 IN_FLIGHT = 8  # accumulators that hide an addition's latency: four cycles, two units
 UNIT_FLOPS = 1 << 18  # work that makes a unit worth handing to another thread
+REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones use the stack
 UNITS = 16  # units of work that a product is cut into, where it is large enough: enough to balance threads
 
 
@@ -63,6 +66,11 @@ def choose_gate_tile(rows: Dim, units: Dim, gates: int, dtype: DType, target: Ta
 def most_rows(vectors: int, registers: int, sets: int = 1) -> int:
     """Rows of `sets` of `vectors` accumulators that fit into the registers beside the held vectors and a broadcast."""
     return max(1, (registers - vectors - 1) // (vectors * sets))
+
+
+def epilogue_cost(body: Graph) -> int:
+    """Operations of a contraction group's epilogue, slow functions counted as several."""
+    return sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes if n.op.is_pointwise)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from .elementwise import (abs, absolute, add, astype, bitwise_and, bitwise_inver
                           logical_xor, maximum, minimum, mod, multiply, nan_to_num, negative, nextafter, not_equal,
                           positive, pow, power, reciprocal, remainder, right_shift, rint, round, rsqrt, sign, signbit,
                           sqrt, square, subtract, true_divide, trunc, where)
+from .identity import stop_gradient
 from .indexing import at, dynamic_slice, dynamic_update_slice, gather_nd, getitem, put_along_axis, scatter_nd
 from .interpolation import resize
 from .linear_algebra import (cross, diag, diagonal, dot, einsum, inner, kron, matmul, matrix_transpose, norm,

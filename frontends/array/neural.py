@@ -16,6 +16,7 @@ from ...compiler.core.dtypes import DType
 from ...compiler.ops.elementwise import Sigmoid
 from .elementwise import (abs, add, clip, divide, erf, exp, expm1, greater, greater_equal, log, log1p, maximum,
                           minimum, multiply, negative, rsqrt, subtract, where)
+from .identity import stop_gradient
 from .linear_algebra import matmul, matrix_transpose, ramp
 from .manipulation import expand_dims, reshape, slice_axis
 from .operands import (Array, as_array, as_floating, as_operand, cast, dtype_of, normalize_axes, normalize_axis,
@@ -143,14 +144,14 @@ def glu(x, /, axis: int = -1) -> Array:
 def softmax(x, /, axis: int | Sequence[int] = -1) -> Array:
     """exp(x), divided by its sum over `axis`."""
     x, dtype = widened(x)
-    weights = exp(subtract(x, reduce("max", x, axis, True)))
+    weights = exp(subtract(x, stop_gradient(reduce("max", x, axis, True))))  # what is subtracted cancels
     return cast(divide(weights, reduce("sum", weights, axis, True)), dtype)
 
 
 def log_softmax(x, /, axis: int | Sequence[int] = -1) -> Array:
     """log(softmax(x)), without cancellation."""
     x, dtype = widened(x)
-    shifted = subtract(x, reduce("max", x, axis, True))
+    shifted = subtract(x, stop_gradient(reduce("max", x, axis, True)))
     return cast(subtract(shifted, log(reduce("sum", exp(shifted), axis, True))), dtype)
 
 

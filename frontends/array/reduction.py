@@ -10,6 +10,7 @@ from ...compiler.ops.reduce import Cumulative, Reduce
 from .elementwise import (equal, isclose, divide, isfinite, isnan, logical_not, maximum, minimum, multiply, not_equal,
                           sqrt, subtract, where)
 from .elementwise import add, exp, log
+from .identity import stop_gradient
 from .manipulation import concat, moveaxis, ravel, reshape, slice_axis
 from .operands import (Array, as_array, as_floating, as_operand, broadcast, cast, dtype_of, normalize_axes,
                        normalize_axis, shape_text)
@@ -174,7 +175,7 @@ def median(x, /, axis=None, *, keepdims: bool = False) -> Array:
 def logsumexp(x, /, axis=None, *, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over `axis`, without overflow."""
     x, dtype = _wide(x)
-    largest = reduce("max", x, axis, True)
+    largest = stop_gradient(reduce("max", x, axis, True))
     shift = where(isfinite(largest), largest, as_operand(0, dtype_of(x)))
     result = add(log(reduce("sum", exp(subtract(x, shift)), axis, True)), shift)
     axes = normalize_axes(axis, len(x.shape))

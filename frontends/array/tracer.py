@@ -17,7 +17,7 @@ from ...compiler.core.dtypes import DType
 from ...compiler.core.errors import DTypeError, LaminaError, ShapeError, TraceError
 from ...compiler.core.location import UNKNOWN, Location, capture
 from ...compiler.core.types import TensorType
-from ...compiler.graph.builder import Builder
+from ...compiler.graph.builder import Builder, inline
 from ...compiler.graph.graph import Graph, Value
 
 UNIFORM_LIMIT = 1024  # bytes above which a captured array whose elements are all equal becomes a broadcast scalar
@@ -172,6 +172,17 @@ def emit(op, *operands):
     except LaminaError as error:
         raise _with_location(error)
     return results[0] if len(results) == 1 else results
+
+
+def emit_graph(graph: Graph, operands: Sequence) -> tuple:
+    """The results of `graph`: added to the innermost live trace where a tracer is among the operands, else computed."""
+    if not any(isinstance(operand, Tracer) for operand in operands):
+        return graph.evaluate(*operands)
+    trace = current_trace()
+    if trace is None:
+        raise leaked(next(operand for operand in operands if isinstance(operand, Tracer)))
+    results = inline(trace.builder, graph, [trace.lift(operand) for operand in operands])
+    return tuple(Tracer(trace, r) for r in results)
 
 
 def _is_symbolic(value) -> bool:

@@ -201,8 +201,7 @@ def write_file(path: str | Path, data: str | bytes) -> None:
     """Write `data` under `path`, whole or not at all; in place where that is no plain file, such as /dev/null or a pipe."""
     path = Path(path)
     data = data.encode() if isinstance(data, str) else data
-    if not path.parent.is_dir():
-        raise LaminaError(f"can't write {path}: there is no folder {path.parent}")
+    require_folder(path)
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(data)
@@ -213,3 +212,9 @@ def write_file(path: str | Path, data: str | bytes) -> None:
         raise
     except OSError as error:
         raise LaminaError(f"can't write {path}: {error.strerror or error}") from error
+
+
+def require_folder(path: str | Path) -> None:
+    """A LaminaError where a file of this name could not be written for want of its folder."""
+    if not Path(path).parent.is_dir():
+        raise LaminaError(f"can't write {path}: there is no folder {Path(path).parent}")

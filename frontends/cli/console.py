@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from ...runtime.amounts import format_bytes as format_bytes, format_seconds as format_seconds
 from .environment import read_environment
 
 SCHEMA = 1  # of the JSON that commands write
@@ -161,23 +162,3 @@ def _is_number(text: str) -> bool:
 def _plain(value):
     """NumPy numbers as JSON takes them."""
     return value.item() if hasattr(value, "item") else str(value)
-
-
-def format_bytes(count: int) -> str:
-    """A number of bytes with a unit."""
-    if count < 1024:
-        return f"{count} bytes"
-    value, unit = float(count), "bytes"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        value /= 1024
-        if value < 1024:
-            break
-    return f"{value:.1f} {unit}"
-
-
-def format_seconds(seconds: float) -> str:
-    """A time with three digits and a unit."""
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"

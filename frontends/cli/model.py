@@ -17,8 +17,8 @@ _ROOMS = tuple(str(Path(__file__).resolve().parents[2] / room) for room in ("com
 
 def model_options(arguments) -> Options:
     """The compile options that were typed."""
-    return Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse,
-                   weights=arguments.weights, check=arguments.check, dump=arguments.dump)
+    return Options(target=arguments.target, max_memory=arguments.max_memory, winograd=not arguments.no_winograd,
+                   fuse=not arguments.no_fuse, weights=arguments.weights, check=arguments.check, dump=arguments.dump)
 
 
 def load_graph(arguments, console) -> Graph:
@@ -69,7 +69,7 @@ def parse(data: bytes, source: str, constants: dict) -> Graph:
         raise FormatError(f"{source}: {message}", hint=hint) from error
 
 
-# ---- functions -------------------------------------------------------------------------------------------------------
+# ---- functions ---------------------------------------------------------------------------------------------------
 def read_function(name: str, specs: list[str], dims: dict) -> Graph:
     """The graph of a function in a Python file, traced for `specs`; a Graph of that name is taken as it is."""
     from ..symbols import with_dims
@@ -160,7 +160,7 @@ def read_spec(text: str):
     return TensorSpec([int(d) if d.isdigit() else d for d in shape], dtype, name)
 
 
-# ---- compiled --------------------------------------------------------------------------------------------------------
+# ---- compiled ----------------------------------------------------------------------------------------------------
 def compile_model(arguments, console):
     """The Artifact of MODEL by the options that were typed; from the cache where it is there, without reading the model again."""
     from ..cached import compile_cached
@@ -170,13 +170,26 @@ def compile_model(arguments, console):
         return compile_cached(source, dims=dims, options=model_options(arguments), cache=None if arguments.no_cache else "default", progress=tell)
 
 
+def load_manifest(arguments, console) -> dict:
+    """The manifest of MODEL: of its compilation, or of the artifact that it is. It need not run on this machine."""
+    if not arguments.model.endswith(".lam"):
+        return compile_model(arguments, console).manifest
+    from ...runtime.package import load_artifact
+    _no_compile_options(arguments)
+    return load_artifact(arguments.model, verify=False, runnable=False).manifest
+
+
+def _no_compile_options(arguments) -> None:
+    if arguments.dim or arguments.spec or model_options(arguments) != Options():
+        raise LaminaError(f"{arguments.model} is compiled already", hint="options of the compilation belong to `lamina build`")
+
+
 def load_executable(arguments, console):
     """MODEL ready to run: compiled now, or the artifact that it is."""
     from ...runtime.executable import Executable
     if arguments.model.endswith(".lam"):
         from ...runtime.package import load_artifact
-        if arguments.dim or arguments.spec or model_options(arguments) != Options():
-            raise LaminaError(f"{arguments.model} is compiled already", hint="options of the compilation belong to `lamina build`")
+        _no_compile_options(arguments)
         return Executable(load_artifact(arguments.model))
     artifact = compile_model(arguments, console)
     if arguments.target != "host":

@@ -18,6 +18,8 @@ from ...compiler.core.dtypes import DType, as_dtype
 from ...compiler.core.errors import DTypeError, FormatError, UnsupportedError
 from .wire import Malformed, split_weights
 
+MISALIGNED = 1 << 16  # bytes from which a tensor stays where it lies in the file, whatever the address
+
 #: What a file that is no ONNX model often is instead, by its first bytes.
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "a ZIP archive (a PyTorch checkpoint or a .lam artifact?)"), (b"\x89HDF", "an HDF5 file"),
@@ -168,7 +170,7 @@ def read_tensor(model: Model, proto, raw=None) -> np.ndarray:
     _require_size(model, name, shape, len(raw), nbytes, "bytes")
     if per_byte == 1:
         array = np.frombuffer(raw, dtype=dtype)
-        if not array.flags.aligned:  # copied as bytes: NumPy copies misaligned elements one by one
+        if not array.flags.aligned and nbytes < MISALIGNED:  # copied as bytes: NumPy copies such elements one by one
             array = np.frombuffer(raw, np.uint8).copy().view(dtype)
         return array.reshape(shape)
     packed = TensorProto(name=proto.name, data_type=proto.data_type, dims=shape, raw_data=bytes(raw))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import cached_property
 from typing import Callable
 
 from ...compiler.core.errors import LaminaError
 from ...compiler.core.options import Options
 from ...compiler.core.remarks import Remarks
-from ...compiler.graph.graph import Graph, walk
+from ...compiler.graph.graph import Graph, Node, walk
 from ...compiler.ops.control import Fused
+from ...compiler.plan.program import Launch, walk_launches
+from ...compiler.plan.work import launch_places
 
 GRAPHS = ("traced", "canonical", "fused")
 STAGES = (*GRAPHS, "kernels", "program", "llvm", "asm")
@@ -137,18 +140,23 @@ class Levels:
         by_text = {text.replace(f"@{name}", "@kernel"): name for name, text in self.modules.items()}
         return [by_text[kernel_module(kernel, self.target, "kernel")] for kernel in self.program.kernels]
 
-    def fused_locations(self) -> dict[int, list[str]]:
-        """For each kernel number the locations of the nodes that it computes, from its launches and the groups behind them."""
-        from ...compiler.plan.program import walk_launches
-        inside: dict[tuple, list[str]] = {}
+    @cached_property
+    def launches(self) -> list[tuple[Launch, Node | None]]:
+        """Every launch of the program, in order, with the group that it computes (None for the copies and borders of placing)."""
+        waiting: dict[int, deque[Node]] = {}
         for node in walk(list(self.passes.values())[-1]):
             if isinstance(node.op, Fused):
-                found = inside.setdefault((str(node.location), node.op.label), [])
-                found += [str(n.location) for n in walk(node.op.body)]
-        out: dict[int, dict[str, None]] = {}
+                waiting.setdefault(id(node.op.body), deque()).append(node)  # equal groups may share their graph
+        found = []
         for launch in walk_launches(self.program.steps):
-            place = str(launch.location or "")
-            for location in (place, *inside.get((place, launch.label), ())):
-                if location:
-                    out.setdefault(launch.kernel, {})[location] = None
+            nodes = waiting.get(id(launch.group.body) if launch.group is not None else None)
+            found.append((launch, nodes.popleft() if nodes else None))
+        return found
+
+    @cached_property
+    def fused_locations(self) -> dict[int, list[str]]:
+        """For each kernel number the locations of the nodes that it computes, from its launches and the groups behind them."""
+        out: dict[int, dict[str, None]] = {}
+        for launch, _ in self.launches:
+            out.setdefault(launch.kernel, {}).update(dict.fromkeys(map(str, launch_places(launch))))
         return {kernel: list(locations) for kernel, locations in out.items()}

@@ -191,3 +191,22 @@ def test_cache_that_is_off(lamina, monkeypatch):
     monkeypatch.setenv("LAMINA_CACHE", "off")
     ended = lamina("cache", "size")
     assert ended.code == 2 and "LAMINA_CACHE" in ended.err
+
+
+# ---- report ----------------------------------------------------------------------------------------------------------
+def test_a_report_is_one_page(lamina, mlp):
+    ended = lamina("report", mlp, "--dim", "batch=4", "--json")
+    assert ended.code == 0 and ended.json["file"] == "mlp.html" and ended.json["launches_measured"] == 1
+    assert Path("mlp.html").read_text().startswith("<!DOCTYPE html>") and Path("mlp.html").stat().st_size == ended.json["bytes"]
+    assert lamina("report", mlp, "--no-profile", "-o", "-").out.startswith("<!DOCTYPE html>")
+    assert lamina("report", mlp, "--no-profile", "-o", "nowhere/r.html").code == 2
+
+
+def test_a_report_for_another_machine_is_not_measured(lamina, mlp):
+    ended = lamina("report", mlp, "--target", "aarch64-linux", "-o", "r.html", "--json")
+    assert ended.code == 0 and ended.json["launches_measured"] == 0 and Path("r.html").stat().st_size > 10_000
+
+
+def test_a_report_of_what_fails_is_written_and_says_so(lamina, digits):
+    ended = lamina("report", digits, "-o", "r.html", "--max-memory", "1")
+    assert ended.code == 4 and "are allowed" in ended.err and Path("r.html").stat().st_size > 10_000

@@ -93,3 +93,14 @@ def test_any_class_can_be_registered():
         tree.register(Box)
     with pytest.raises(tree.TreeError, match="has no field missing"):
         tree.register(dataclass(type("D", (), {})), static=["missing"])
+
+
+def test_a_prefix_is_spread_over_what_is_below_it():
+    full = {"a": [1, 2], "b": (3, None), "c": {}}
+    assert tree.spread(True, full) == [True] * 3
+    assert tree.spread({"a": 7, "b": (8, 9), "c": 5}, full) == [7, 7, 8]
+    assert tree.spread({"a": None, "b": None, "c": None}, full, is_leaf=lambda x: x is None) == [None] * 4
+    with pytest.raises(tree.TreeError, match=r"masks and the tree that they are for differ at \['a'\]: lists of 1 and 2"):
+        tree.spread({"a": [1], "b": 2, "c": 3}, full, what="masks")
+    with pytest.raises(tree.TreeError, match=r"at \['b'\]\[0\]: list and a leaf"):
+        tree.spread({"a": 1, "b": ([1], 3), "c": 3}, full)

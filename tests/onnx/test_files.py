@@ -67,6 +67,24 @@ def test_aligned_weights_are_not_copied(tmp_path):
     pytest.fail("every load copied")
 
 
+@pytest.mark.parametrize("size", range(4))
+def test_large_weights_are_used_at_any_address(tmp_path, size):
+    """As an operand of a product they are packed; what is looked up stays in the file, misaligned or not."""
+    import lamina as lm
+    proto = model([node("MatMul", "x,w", "h"), node("Gather", "w,i", "r"), node("Add", "h,r", "y")],
+                  {"x": [2, 130], "i": (TensorProto.INT64, [2])}, ["y"], {"w": floats(130, 131)})
+    proto.graph.name = "n" * (size + 1)
+    file = tmp_path / "model.onnx"
+    file.write_bytes(proto.SerializeToString())
+    (array,) = [n.op.array for n in load(file).nodes if isinstance(n.op, Constant) and n.op.label == "w"]
+    base = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)
+    x, i = floats(2, 130, seed=3), np.array([129, -7])
+    np.testing.assert_allclose(lm.compile(str(file))(x, i)[0], x @ floats(130, 131) + floats(130, 131)[i], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16", "INT8", "UINT8", "INT16", "UINT16", "INT32",
                                   "UINT32", "INT64", "UINT64", "BOOL"])
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])

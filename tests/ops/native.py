@@ -16,7 +16,7 @@ from lamina.runtime.executable import Executable
 from .samples import TOLERANCE, assert_close, types_of
 
 #: Ops that mean something inside of a larger kernel only.
-PARTS = {"unpack": "the packed operand of a contraction"}
+PARTS = dict.fromkeys(("unpack", "unpack_winograd"), "the packed operand of a contraction")
 
 
 class Objects(dict):

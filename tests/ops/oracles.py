@@ -10,6 +10,7 @@ import pytest
 
 from lamina.compiler import ops
 from lamina.compiler.core.dtypes import as_dtype
+from lamina.compiler.ops.winograd import POINTS
 
 WORD = 0xFFFFFFFF
 
@@ -343,8 +344,9 @@ def threefry2x32(counter: tuple[int, int], key: tuple[int, int]) -> tuple[int, i
 
 
 def _random_bits(op, key):
-    bits = [threefry2x32((n >> 32, n & WORD), (int(key[0]), int(key[1])))[0] for n in range(math.prod(op.shape))]
-    return np.array(bits, np.uint32).reshape(op.shape)
+    bits = [threefry2x32((n >> 32, n & WORD), (int(low), int(high)))[0] for low, high in key.reshape(-1, 2)
+            for n in range(math.prod(op.shape))]
+    return np.array(bits, np.uint32).reshape((*key.shape[:-1], *op.shape))
 
 
 def _unpack(op, packed):
@@ -360,6 +362,18 @@ def _unpack(op, packed):
             total = total * extent[letter] + at[letter]
         out[index] = packed[batch, at[op.column] // op.width, total, at[op.column] % op.width]
     return out.reshape(op.shape)
+
+
+def _unpack_winograd(op, packed):
+    """The windows whose polynomials, each along both axes, take the packed values at the points: solved for."""
+    points = [0.0, *(x for a in POINTS[op.outputs] for x in (a, -a))]
+    rows = [x ** np.arange(3.0) / math.prod(x - p for p in points if p != x) for x in points]
+    both = np.kron(*[np.array([*rows, [0.0, 0.0, 1.0]])] * 2)
+    out = np.empty(op.shape)
+    for channel, column in np.ndindex(*op.shape[2:]):
+        values = packed[column // op.width, :, channel, column % op.width].astype(np.float64)
+        out[..., channel, column] = np.linalg.lstsq(both, values)[0].reshape(3, 3)
+    return out.astype(packed.dtype)
 
 
 def _named(graph, *arrays):
@@ -418,5 +432,7 @@ ORACLES = {**{cls: _torch(name) for cls, name in (UNARY | BINARY).items()},
            ops.Conv: _conv,
            ops.Pool: _pool, ops.Sort: _sort, ops.RandomBits: _random_bits, ops.Constant: lambda op: op.array.copy(),
            ops.Call: lambda op, *a: _named(op.body, *a), ops.Fused: lambda op, *a: _named(op.body, *a), ops.Cond: _cond,
-           ops.While: _while, ops.Scan: _scan, ops.Unpack: _unpack,
-           ops.Dequantize: _dequantize}
+           ops.While: _while, ops.Scan: _scan, ops.Unpack: _unpack, ops.UnpackWinograd: _unpack_winograd,
+           ops.Dequantize: _dequantize, ops.StopGradient: lambda op, x: x.copy(),
+           ops.Barrier: lambda op, x, *others: x.copy(),
+           **dict.fromkeys((ops.Checkpoint, ops.CustomJvp, ops.CustomVjp), lambda op, *a: _named(op.body, *a))}

@@ -9,6 +9,7 @@ import numpy as np
 from ...core.dtypes import ALL, FLOATS, INTEGERS, DType, bool_, float32, float64
 from ...core.errors import DTypeError
 from ...core.types import TensorType
+from ..batching import all_batched
 from ..op import Op, Sample, require_same_dtype, require_same_shape
 
 NUMBERS = INTEGERS + FLOATS
@@ -47,6 +48,22 @@ class Elementwise(Op, abstract=True):
 
     def element(self, operands, index, types, result):
         return self.scalar(*(read(index) for read in operands))
+
+    def vjp(self, builder, operands, results, cotangents):
+        if self.is_flat or not operands[-1].dtype.is_float:
+            return (None,) * len(operands)
+        from .term import Term
+        found = self.pullback(*(Term(builder, value) for value in (*cotangents, *results, *operands)))
+        found = found if isinstance(found, tuple) else (found,)
+        return tuple(term.value if term is not None else None for term in found)
+
+    def pullback(self, g, out, *operands):
+        """The cotangents of the operands as terms (one, or a tuple; None for zero), for `g`, that of the result `out`.
+        """
+        raise NotImplementedError
+
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(self, *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):

@@ -6,8 +6,10 @@ import numpy as np
 
 from ...core.dtypes import ALL, FLOATS, INTEGERS
 from ...kernel import builder as k
+from ..constants import is_constant, splat
 from ..op import Sample
 from .base import BITS, NUMBERS, Elementwise
+from .unary import Floor, Log, Trunc
 
 
 class Binary(Elementwise, abstract=True):
@@ -27,10 +29,16 @@ class Add(Binary):
     def scalar(self, x, y):
         return k.binary("or" if x.dtype.is_bool else "add", x, y)
 
+    def pullback(self, g, out, x, y):
+        return g, g
+
 
 class Sub(Binary):
     """x - y; unsigned integers wrap."""
     kernel_op, numpy = "sub", staticmethod(np.subtract)
+
+    def pullback(self, g, out, x, y):
+        return g, -g
 
 
 class Mul(Binary):
@@ -39,6 +47,9 @@ class Mul(Binary):
 
     def scalar(self, x, y):
         return k.binary("and" if x.dtype.is_bool else "mul", x, y)
+
+    def pullback(self, g, out, x, y):
+        return g * y, g * x
 
 
 class Div(Binary):
@@ -52,10 +63,14 @@ class Div(Binary):
         quotient = x // safe + ((x % safe != 0) & ((x < 0) != (safe < 0)))
         return np.where(y == 0, 0, quotient).astype(x.dtype)
 
+    def pullback(self, g, out, x, y):
+        share = g / y
+        return share, -(share * out)
+
 
 class FloorDiv(Binary):
     """floor(x / y); for integers x // 0 is 0."""
-    kernel_op = "floordiv"
+    kernel_op, is_flat = "floordiv", True
 
     def reference(self, x, y):
         if x.dtype.kind not in "iu":
@@ -75,6 +90,9 @@ class Mod(Binary):
             return np.mod(x, y)
         return np.where(y == 0, 0, x % np.where(y == 0, 1, y)).astype(x.dtype)
 
+    def pullback(self, g, out, x, y):
+        return g, -(g * (x / y).of(Floor()))
+
 
 class Rem(Binary):
     """The remainder with the dividend's sign, as C's fmod; for integers x rem 0 is 0."""
@@ -84,6 +102,9 @@ class Rem(Binary):
         if x.dtype.kind not in "iu":
             return np.fmod(x, y)
         return np.where(y == 0, 0, np.fmod(x, np.where(y == 0, 1, y))).astype(x.dtype)
+
+    def pullback(self, g, out, x, y):
+        return g, -(g * (x / y).of(Trunc()))
 
 
 class Pow(Binary):
@@ -101,20 +122,51 @@ class Pow(Binary):
     def domain(cls):
         return (0.1, 3.0)
 
+    def pullback(self, g, out, x, y):
+        """By x: y x^(y-1), which is 0 for y = 0. By y: log(x) x^y, which is 0 for x = 0."""
+        number = splat(y.value)
+        if number is None:
+            exponent = (y - 1).where(y.compare("ne", 0))
+        else:
+            exponent = y.filled(number - 1 if number != 0 else 0)
+        base = x.where(x.compare("ne", 0), 1)
+        return g * (y * x.of(Pow(), exponent)), g * (base.of(Log()) * out)
+
 
 class Atan2(Binary):
     """The angle of the point (y, x), for operands (y, x)."""
     dtypes, kernel_op, numpy = FLOATS, "atan2", staticmethod(np.arctan2)
+
+    def pullback(self, g, out, y, x):
+        share = g / (x * x + y * y)
+        return share * x, -(share * y)
 
 
 class Max(Binary):
     """The larger one; NaN where either is NaN."""
     dtypes, kernel_op, numpy = ALL, "max", staticmethod(np.maximum)
 
+    def pullback(self, g, out, x, y):
+        return _share_extreme("gt", g, out, x, y)
+
 
 class Min(Binary):
     """The smaller one; NaN where either is NaN."""
     dtypes, kernel_op, numpy = ALL, "min", staticmethod(np.minimum)
+
+    def pullback(self, g, out, x, y):
+        return _share_extreme("lt", g, out, x, y)
+
+
+def _share_extreme(beats: str, g, out, x, y):
+    """The cotangents of an extremum: the operand that `beats` the other takes g, of equal ones each takes half.
+
+    A constant takes all where it is equal, so that relu is flat at 0, and clip at its bounds, as PyTorch's relu is.
+    """
+    if is_constant(x.value) or is_constant(y.value):
+        return g.where(out.compare(beats, y)), g.where(out.compare(beats, x))
+    half = g.where(x.compare("eq", y)) * 0.5
+    return g.where(x.compare(beats, y), half), g.where(y.compare(beats, x), half)
 
 
 class And(Binary):

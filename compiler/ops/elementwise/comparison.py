@@ -51,6 +51,9 @@ class Select(Elementwise):
     def reference(self, condition, x, y):
         return np.where(condition, x, y)
 
+    def pullback(self, g, out, condition, x, y):
+        return None, g.where(condition), g.filled(0).where(condition, g)
+
     def scalar(self, condition, x, y):
         return k.select(condition, x, y)
 

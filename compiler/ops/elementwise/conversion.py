@@ -34,6 +34,9 @@ class Cast(Elementwise):
         rounded = k.cast(self.dtype, x)
         return k.cast(self.dtype.compute, rounded)
 
+    def pullback(self, g, out, x):
+        return g.cast(x.type.dtype)
+
     @classmethod
     def samples(cls):
         return [Sample(cls(to), a) for to in ALL for a in trials(1, ALL, (-4.0, 300.0))]

@@ -5,6 +5,8 @@ A constant is a Constant, or a Broadcast of one: repeated elements are never sto
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import numpy as np
 
 from ..core.dims import Dim
@@ -12,8 +14,8 @@ from ..core.dtypes import DType
 from ..core.types import TensorType
 from ..graph.builder import Builder
 from ..graph.graph import Value
-from ..ops.constant import Constant
-from ..ops.rearrange import Broadcast
+from .constant import Constant, Iota
+from .rearrange import Broadcast, Concat, Reshape, Slice
 
 SCANNED = 4096  # elements: larger constants are not searched for equal elements
 
@@ -63,3 +65,17 @@ def filled(builder: Builder, type: TensorType, number) -> Value:
 def broadcast(builder: Builder, x: Value, shape, axes) -> Value:
     """x as Broadcast(shape, axes) makes it; x itself where that changes nothing."""
     return x if tuple(shape) == x.shape else builder.emit(Broadcast(tuple(shape), tuple(axes)), x)
+
+
+def extent_value(builder: Builder, dim: Dim, dtype: DType) -> Value:
+    """`dim` as a scalar of an integer dtype: read off a ramp at run time where it is symbolic."""
+    if isinstance(dim, int):
+        return builder.constant(np.asarray(dim, dtype.numpy))
+    ramp = builder.emit(Iota((dim + 1,), 0, dtype))
+    return builder.emit(Reshape(()), builder.emit(Slice((dim,), (1,), (1,)), ramp))
+
+
+def extent_values(builder: Builder, dims: Sequence[Dim], dtype: DType) -> Value:
+    """`dims` as a vector of an integer dtype."""
+    parts = [builder.emit(Reshape((1,)), extent_value(builder, d, dtype)) for d in dims]
+    return builder.emit(Concat(0), *parts) if len(parts) > 1 else parts[0]

@@ -1,0 +1,78 @@
+"""Is a convolution cheaper by Winograd's algorithm, and on which tiles?  By an estimate of multiplications and weights."""
+
+from __future__ import annotations
+
+from ..core.dims import nominal, product
+from ..core.dtypes import float32
+from ..graph.graph import Node
+from ..ops.conv import Conv
+from ..ops.winograd import POINTS, TAPS, UnpackWinograd
+from ..targets.target import Target
+from .winograd_tiling import tile_winograd
+
+TRANSFORM_COST = 6  # instructions for each element of a tile's transform: loaded, combined along both axes, stored
+BYTE_COST = 2  # multiplications that a core does while one byte of weights comes from memory
+
+
+def choose_winograd(node: Node, target: Target) -> tuple[UnpackWinograd | None, str]:
+    """(how the weights of the convolution `node` are transformed, why) where that is the cheapest way, (None, why) where
+    it is not. There is nothing to say ("") of convolutions that are not 3 x 3 over neighbouring pixels."""
+    op = node.op
+    if not isinstance(op, Conv) or node.operands[1].shape[:-2] != (TAPS, TAPS):
+        return None, ""
+    if any(s != 1 for s in (*op.strides, *op.dilation)):
+        return None, ""
+    if op.groups != 1:
+        return None, "its groups have few channels each"
+    if node.results[0].dtype != float32:
+        return None, f"{node.results[0].dtype} is computed directly: the transforms' rounding is for float32"
+    images, height, width, columns = node.results[0].shape
+    if not isinstance(height, int) or not isinstance(width, int):
+        return None, "the extents of its map are not fixed"
+    direct = _direct_cost(node, target)
+    costs = {}
+    for outputs in POINTS:
+        if min(height, width) >= outputs:
+            transform = UnpackWinograd(node.operands[1].shape, outputs, _width(columns, target))
+            costs[transform] = _cost(node, transform, target)
+    shown = ", ".join([f"direct {_millions(direct)}", *(f"{_name(t)} {_millions(c)}" for t, c in costs.items())])
+    best = min(costs, key=costs.__getitem__, default=None)
+    if best is None or costs[best] >= direct:
+        return None, f"direct is the cheapest, in millions of multiplications: {shown}"
+    return best, f"{_name(best)} is the cheapest, in millions of multiplications: {shown}"
+
+
+def _width(columns: int, target: Target) -> int:
+    """Columns of a panel: the register tile's, or as many vectors as there are."""
+    lanes = target.vector_bytes // float32.itemsize
+    return min(target.tile_vectors, -(-columns // lanes)) * lanes
+
+
+def _direct_cost(node: Node, target: Target) -> int:
+    shape = node.operands[1].shape
+    pixels = nominal(product(node.results[0].shape[:-1]))
+    return pixels * _padded(shape, target) + BYTE_COST * float32.itemsize * product(shape)
+
+
+def _padded(shape: tuple[int, ...], target: Target) -> int:
+    """Elements of weights of `shape` where the columns fill whole vectors."""
+    lanes = target.vector_bytes // float32.itemsize
+    return product(shape[:-1]) * -(-shape[-1] // lanes) * lanes
+
+
+def _cost(node: Node, transform: UnpackWinograd, target: Target) -> int:
+    *_, channels, columns = transform.shape
+    points = (transform.outputs + TAPS - 1) ** 2
+    tiling = tile_winograd(node.results[0].shape, transform, target)
+    tiles = nominal(tiling.blocks) * tiling.tile.rows
+    products = tiles * points * _padded((channels, columns), target)
+    transforms = TRANSFORM_COST * nominal(tiling.tiles) * points * (channels + columns)
+    return products + transforms + BYTE_COST * float32.itemsize * product(transform.packed_shape())
+
+
+def _name(transform: UnpackWinograd) -> str:
+    return f"F({transform.outputs}x{transform.outputs}, {TAPS}x{TAPS})"
+
+
+def _millions(cost: int) -> str:
+    return f"{cost / 1e6:.3g}"

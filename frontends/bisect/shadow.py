@@ -1,0 +1,60 @@
+"""What would a graph compute without rounding?  Its operators' references in double precision, whatever its floats are.
+
+Loops and branches are run at their own precision: what they carry is rounded between their iterations.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ...compiler.core.dtypes import as_dtype
+from ...compiler.graph.graph import Graph, Node, Value
+from ...compiler.graph.interpret import bind_extents
+from ...compiler.ops.control import Closed, Control
+from ...compiler.ops.elementwise import Cast
+
+#: Is shown each node, those in groups as well, and its results.
+Watch = Callable[[Node, Sequence[np.ndarray]], None]
+
+
+def shadow(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, int] | None = None, watch: Watch | None = None) -> list[np.ndarray]:
+    """The results of `graph` for `arrays`, floats as float64; `extents` of its symbols are read from their shapes where not given."""
+    extents = bind_extents(graph, [np.shape(a) for a in arrays]) if extents is None else extents
+    with np.errstate(all="ignore"):
+        return _run(graph, [_wide(np.asarray(a)) for a in arrays], extents, watch)
+
+
+def _run(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, int], watch: Watch | None) -> list[np.ndarray]:
+    env: dict[Value, np.ndarray] = dict(zip(graph.params, arrays))
+    last = {operand: node for node in graph.nodes for operand in node.operands}
+    kept = set(graph.results)
+    for node in graph.nodes:
+        results = _evaluate(node, [env[o] for o in node.operands], extents, watch)
+        env.update(zip(node.results, results))
+        if watch is not None:
+            watch(node, results)
+        for operand in node.operands:
+            if last[operand] is node and operand not in kept:
+                env.pop(operand, None)
+    return [env[r] for r in graph.results]
+
+
+def _evaluate(node: Node, operands: list[np.ndarray], extents: Mapping[str, int], watch: Watch | None) -> list[np.ndarray]:
+    if isinstance(node.op, Closed):
+        return _run(node.op.body, operands, extents, watch)
+    op = node.op.at_extents(extents)
+    if isinstance(op, Control):
+        narrow = [a.astype(o.dtype.numpy, copy=False) for a, o in zip(operands, node.operands)]
+        return [_wide(r) for r in op.evaluate(*narrow)]
+    if isinstance(op, Cast) and op.dtype.is_float and operands[0].dtype == np.float64:
+        return operands
+    results = op.reference(*operands)
+    results = results if isinstance(results, tuple) else (results,)
+    typed = [np.asarray(r) if t.dtype.is_float else np.asarray(r).astype(t.dtype.numpy, copy=False) for r, t in zip(results, node.result_types)]
+    return [_wide(r) for r in typed]
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64, copy=False) if as_dtype(array.dtype).is_float else array
