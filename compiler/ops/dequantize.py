@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..core.dtypes import float32, int8, int32, uint8
 from ..core.types import TensorType
 from ..kernel import builder as k
+from .batching import all_batched
 from .op import Op, Sample, dtype_error, require_axis, require_operands, shape_error
 from .sample_arrays import draw
 
@@ -26,6 +27,7 @@ class Dequantize(Op):
     bits: int = 8
     zero: int = 0
 
+    not_differentiable = "codes are integers, and scales were chosen with them"
     expands = True  # codes stay narrow where they are constants
 
     def infer(self, *types):
@@ -74,6 +76,10 @@ class Dequantize(Op):
         return k.binary("shr", code, k.constant(4, int32))
 
     has_element = True
+
+    def vmap(self, builder, operands, is_batched, size):
+        op = replace(self, axis=self.axis + 1)
+        return builder.emit_all(op, *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):

@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 
 from ..core.types import TensorType
+from .control import map_over_batch
 from .op import Op, Sample, require_operands, shape_error
 from .pack import aligned_empty
 from .sample_arrays import draw
@@ -84,6 +85,9 @@ class UnpackWinograd(Op):
 
     def flops(self, *types):
         return 0
+
+    def vmap(self, builder, operands, is_batched, size):
+        return map_over_batch(builder, self, operands, is_batched, size)
 
     @classmethod
     def samples(cls):

@@ -36,7 +36,6 @@ def narrow_weights(graph: Graph, target: Target, options: Options, remarks: Rema
     """`graph` with the float32 constants of its contractions as `options.weights` says."""
     if options.weights is None:
         return graph
-    narrowed: dict[int, Value] = {}
 
     def transform(builder: Builder, node: Node, operands):
         op = map_subgraphs(node.op, lambda body: narrow_weights(body, target, options, remarks))

@@ -9,12 +9,13 @@ from typing import Mapping
 from ..core.dims import product
 from ..core.types import TensorType
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Node, Value
+from ..graph.graph import Graph, Node
 from ..ops.conv import Conv
 from ..ops.dequantize import Dequantize
 from ..ops.op import Op
 from ..ops.pack import Unpack
 from ..targets.target import Target
+from ..templates.narrow import narrow_layout
 from ..templates.problem import code_sets, stored
 from ..templates.tile import choose_gate_tile, choose_tile
 
@@ -49,6 +50,9 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
     if isinstance(main.op, Conv):
         if side != 1 or coded:
             return None
+        narrow = narrow_layout(main, target)
+        if narrow is not None:
+            return narrow
         rank, groups = len(main.op.strides), main.op.groups
         letters = "uvw"[:rank] + "cgo"
         split = (*shape[:-1], groups, shape[-1] // groups)

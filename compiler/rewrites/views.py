@@ -15,7 +15,6 @@ from ..ops.constant import Iota
 from ..ops.elementwise import Add
 from ..ops.identity import StopGradient
 from ..ops.op import Op
-from ..ops.elementwise import Add
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose
 from .rule import rule, used_once
 
@@ -353,21 +352,3 @@ def concat_filled(b: Builder, op, *operands):
     if value is None or any((other := splat(o)) is None or not same_number(other, value) for o in operands[1:]):
         return None
     return filled(b, op.infer(*(o.type for o in operands))[0], value)
-
-
-@rule(Add)
-def add_padded(b: Builder, op, x, y):
-    """add(pad(x), pad(y)) -> pad(concat(x, y)), where each stands in the other's zeros: cotangents of slices meet so."""
-    if not all(isinstance(v.op, Pad) and v.op.value == 0 and used_once(b, v) for v in (x, y)):
-        return None
-    (p, q), (left, right) = (x.op, y.op), (source(x), source(y))
-    apart = [i for i in range(x.type.rank) if (p.low[i], p.high[i]) != (q.low[i], q.high[i])]
-    if len(apart) != 1:
-        return None
-    (axis,) = apart
-    if q.low[axis] + right.shape[axis] == p.low[axis]:
-        p, q, left, right = q, p, right, left
-    if p.low[axis] + left.shape[axis] != q.low[axis]:
-        return None
-    high = (*p.high[:axis], q.high[axis], *p.high[axis + 1:])
-    return b.emit(Pad(p.low, high, 0.0), b.emit(Concat(axis), left, right))

@@ -19,14 +19,17 @@ from ...compiler.ops.elementwise import Cast
 Watch = Callable[[Node, Sequence[np.ndarray]], None]
 
 
-def shadow(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, int] | None = None, watch: Watch | None = None) -> list[np.ndarray]:
-    """The results of `graph` for `arrays`, floats as float64; `extents` of its symbols are read from their shapes where not given."""
+def shadow(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, int] | None = None,
+           watch: Watch | None = None) -> list[np.ndarray]:
+    """The results of `graph` for `arrays`, floats as float64; `extents` of its symbols are read from their shapes where
+    not given."""
     extents = bind_extents(graph, [np.shape(a) for a in arrays]) if extents is None else extents
     with np.errstate(all="ignore"):
         return _run(graph, [_wide(np.asarray(a)) for a in arrays], extents, watch)
 
 
-def _run(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, int], watch: Watch | None) -> list[np.ndarray]:
+def _run(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, int],
+         watch: Watch | None) -> list[np.ndarray]:
     env: dict[Value, np.ndarray] = dict(zip(graph.params, arrays))
     last = {operand: node for node in graph.nodes for operand in node.operands}
     kept = set(graph.results)
@@ -41,7 +44,8 @@ def _run(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, int],
     return [env[r] for r in graph.results]
 
 
-def _evaluate(node: Node, operands: list[np.ndarray], extents: Mapping[str, int], watch: Watch | None) -> list[np.ndarray]:
+def _evaluate(node: Node, operands: list[np.ndarray], extents: Mapping[str, int],
+              watch: Watch | None) -> list[np.ndarray]:
     if isinstance(node.op, Closed):
         return _run(node.op.body, operands, extents, watch)
     op = node.op.at_extents(extents)
@@ -52,8 +56,8 @@ def _evaluate(node: Node, operands: list[np.ndarray], extents: Mapping[str, int]
         return operands
     results = op.reference(*operands)
     results = results if isinstance(results, tuple) else (results,)
-    typed = [np.asarray(r) if t.dtype.is_float else np.asarray(r).astype(t.dtype.numpy, copy=False) for r, t in zip(results, node.result_types)]
-    return [_wide(r) for r in typed]
+    return [_wide(np.asarray(r)) if t.dtype.is_float else np.asarray(r).astype(t.dtype.numpy, copy=False)
+            for r, t in zip(results, node.result_types)]
 
 
 def _wide(array: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("info", "check", "ir", "build", "run", "bench", "profile", "memory", "explain", "report", "bisect", "doctor",
-            "ops", "cache", "demo", "completion")
+COMMANDS = ("info", "check", "ir", "build", "run", "bench", "profile", "memory", "explain", "report", "compare",
+            "bisect", "doctor", "ops", "cache", "demo", "completion")
 LISTS = ("files", "what")  # the positional arguments that are lists
 
 OK, FAILED, USAGE, UNSUPPORTED, OVER_BUDGET, INTERNAL, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 141, 130

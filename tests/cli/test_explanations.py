@@ -174,3 +174,64 @@ def test_the_estimate_counts_whole_tiles():
     taken, *others = tile_costs(launch.group.body, buffers[:2], buffers[2:], find_target("x86-64-v3"), (6, 16))
     assert (taken.rows, taken.columns, taken.cycles) == (6, 16, 10 * 4 * 32 * 6), "6 x 2 vectors: 12 multiply-adds, 6 cycles"
     assert (6, 16) not in {(c.rows, c.columns) for c in others} and all(c.cycles >= taken.cycles for c in others)
+
+
+# ---- compare ---------------------------------------------------------------------------------------------------------
+PAIR = """import lamina as lm
+def f(x):
+    return lm.tanh(x @ x) + 3
+def g(x):
+    return lm.tanh(x @ x) * 1.0001 + 3
+def h(x):
+    return lm.tanh(x @ x) * 2 + 3
+"""
+
+
+@pytest.fixture
+def pair(lamina):
+    Path("pair.py").write_text(PAIR)
+    return lambda *words: lamina("compare", *words, "--spec", "x=8,8", "--min-time", "0")
+
+
+def test_two_functions_differ_where_they_do(pair):
+    ended = pair("pair.py:f", "pair.py:h")
+    assert ended.code == 1 and "+ mul -> f32[8, 8]" in ended.out and "- 1 launch of contract+tanh+add" in ended.out
+    assert "out0 differs at --rtol" in ended.err
+    data = pair("pair.py:f", "pair.py:g", "--json").json
+    (output,) = data["outputs"]
+    assert data["ok"] and 0 < output["relative_difference"] < 1e-3 and data["graph"]["ops"]["mul"] == [0, 1] and data["time"] is None
+
+
+def test_options_of_one_side(pair):
+    ended = pair("pair.py:f", "--options-b", "fuse=false", "--json")
+    data = ended.json
+    assert ended.code == 0 and data["graph"]["same"] and data["kernels"]["removed"] == {"contract+tanh+add": 1}
+    assert (data["a"]["launches"], data["b"]["launches"]) == (1, 3) and data["b"]["options"] == ["fuse=false"]
+
+
+def test_artifacts_compare_without_their_graphs(lamina, pair, mlp):
+    assert lamina("build", mlp, "-o", "m.lam").code == 0
+    ended = lamina("compare", "m.lam", mlp, "--min-time", "0.02")
+    assert ended.code == 0 and "an artifact has none" in ended.out and "kernels: the same" in ended.out and "time, median" in ended.out
+    assert "95 % confidence" in ended.out
+
+
+@pytest.mark.parametrize("words, message", [
+    (("pair.py:f",), "to be compared with what"), (("pair.py:f", "pair.py:g", "pair.py:h"), "3 models"),
+    (("pair.py:f", "--options-b", "fast=true"), "no compile option"), (("pair.py:f", "--options-b", "fuse=maybe"), "can't read the compile option"),
+    (("pair.py:f", "--options-b", "max_memory=0", "--options-a", "check=never"), "Options.check")])
+def test_what_compare_refuses(pair, words, message):
+    ended = pair(*words)
+    assert ended.code == 2 and message in ended.err
+
+
+def test_models_of_other_arguments_do_not_compare(lamina, digits, mlp):
+    ended = lamina("compare", mlp, digits, "--min-time", "0")
+    assert ended.code == 2 and "takes 2 inputs" in ended.err
+
+
+def test_options_are_read_by_their_types():
+    from lamina import Options
+    from lamina.frontends.cli.model import with_options
+    options = with_options(Options(), ["fuse=0", "max-memory=1KiB", "target=x86-64-v2", "dump=none"])
+    assert (options.fuse, options.max_memory, options.target, options.dump) == (False, 1024, "x86-64-v2", None)
