@@ -1,4 +1,5 @@
-"""Do whole models learn as PyTorch's do?  Losses and gradients over 20 steps of gradient descent; and few kernels do it."""
+"""Do whole models learn as PyTorch's do?  Losses and gradients over 20 steps of gradient descent; and few kernels do
+it."""
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ def test_softmax_and_cross_entropy_are_few_kernels():
 
 
 def test_a_backward_loop_has_one_product():
-    """Gradients of an LSTM's weights are products behind the loop; of what is in it, only the state's needs the step."""
+    """Gradients of an LSTM's weights are products behind the loop; in it only the state's is left."""
     found = step_of("lstm").text("canonical")
     loop = found[found.index("graph scan_backward"):].split("carries=")[0]
     assert loop.count(" contract(") == 1 and " pad(" not in loop and loop.count(" concat(") == 1

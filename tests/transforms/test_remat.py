@@ -66,5 +66,5 @@ def test_the_cheap_choice_computes_no_product_again():
     graph = canonicalize(lm.trace(lm.grad(wide, (0, 1)), np.ones((7, 5), np.float32), np.ones((5, 64), np.float32)))
     (choice,) = (c for c in rematerializations(graph, 1 << 40) if "no product" in c.what)
     ops = [node.op.name for node in choice.graph.nodes]
-    assert ops.count("contract") == 3 and ops.count("tanh") == 2
-    assert choice.saved == 7 * 64 * 4  # the product alone
+    assert ops.count("contract") == 3 and "barrier" in ops
+    assert choice.saved == 7 * 64 * 4 < choice.before  # one value of the chain behind the product
