@@ -30,5 +30,4 @@ __all__ = [
     "Log1p", "Log2", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Op", "Or", "Pad", "Pool", "Pow", "REGISTRY",
     "RandomBits", "Reduce", "Rem", "Reshape", "Round", "Rsqrt", "Sample", "Scan", "ScatterAlong", "ScatterNd",
     "Select", "Shl", "Shr", "Sigmoid", "Sign", "Sin", "Sinh", "Slice", "Sort", "Sqrt", "StopGradient", "Sub", "Take",
-    "TakeAlong", "Tan", "Tanh", "Transpose", "Trunc", "Unary", "Unpack",
-    "UnpackWinograd", "While", "Xor"]
+    "TakeAlong", "Tan", "Tanh", "Transpose", "Trunc", "Unary", "Unpack", "UnpackWinograd", "While", "Xor"]

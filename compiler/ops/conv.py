@@ -18,7 +18,7 @@ from .constants import filled
 from .contract import Contract
 from .control import map_over_batch
 from .op import Op, Sample, dtype_error, is_nonnegative, require_operands, require_same_dtype, shape_error
-from .rearrange import Concat, Pad, Reshape, Slice, Transpose, flip, space_out
+from .rearrange import Concat, Pad, Reshape, Slice, Transpose, flip, dilate
 from .sample_arrays import draw
 from .window import padded, sliding_extents, taps
 
@@ -138,7 +138,7 @@ class Conv(Op):
         """For groups, and for a single tap: a contraction over images and places for each tap of the kernel."""
         rank, groups = len(self.strides), self.groups
         outputs = divide_exactly(w.shape[-1], groups)
-        x = space_out(builder, x, (1, *self.input_dilation, 1))
+        x = dilate(builder, x, (1, *self.input_dilation, 1))
         low, high = ((0, *(p[side] for p in self.padding), 0) for side in (0, 1))
         x = builder.emit(Pad(low, high), x) if any(d != 0 for d in low + high) else x
         g = builder.emit(Reshape((*g.shape[:-1], groups, outputs)), g)

@@ -162,6 +162,10 @@ class TakeAlong(Lookup):
         from .scatter import ScatterAlong
         (x, indices), (g,) = operands, cotangents
         at = clamped_indices(builder, indices, extent_value(builder, x.shape[self.axis], indices.dtype))
+        if indices.shape[self.axis] == 1:  # one of each row, as losses take it: a choice, which fuses
+            ramp = Term(builder, builder.emit(Iota(x.shape, self.axis, indices.dtype)))
+            at, g = (Term(builder, broadcast(builder, v, x.shape, range(x.type.rank))) for v in (at, g))
+            return g.where(ramp.compare("eq", at)).value, None
         return builder.emit(ScatterAlong(self.axis, "add"), filled(builder, x.type, 0), at, g), None
 
     def element(self, operands, index, types, result):

@@ -18,7 +18,7 @@ from .constants import broadcast, filled
 from .elementwise import Add
 from .elementwise.term import Term
 from .op import Op, Sample, dtype_error, require_operands, shape_error
-from .rearrange import Pad, Reshape, Slice, space_out
+from .rearrange import Pad, Reshape, Slice, dilate
 from .reduce import OPERATION, identity
 from .sample_arrays import draw, draw_special
 from .window import padded, sliding_extents, taps
@@ -110,7 +110,7 @@ class Pool(Op):
         return winner.value
 
     def _spread_sum(self, builder: Builder, g: Value, whole: tuple[Dim, ...]) -> Value:
-        g = space_out(builder, g, (1, *self.strides, 1))
+        g = dilate(builder, g, (1, *self.strides, 1))
         padding = tuple(((size - 1) * d, n - extent) for size, d, n, extent in
                         zip(self.window, self.dilation, whole[1:-1], g.shape[1:-1]))
         return builder.emit(Pool("sum", self.window, (1,) * len(padding), padding, self.dilation), g)
@@ -119,7 +119,7 @@ class Pool(Op):
         total = None
         for number, tap in enumerate(np.ndindex(*self.window)):
             part = Term(builder, g).where(Term(builder, winner).compare("eq", number)).value
-            part = space_out(builder, part, (1, *self.strides, 1))
+            part = dilate(builder, part, (1, *self.strides, 1))
             low = (0, *(t * d for t, d in zip(tap, self.dilation)), 0)
             part = builder.emit(Pad(low, tuple(n - a - b for n, a, b in zip(whole, low, part.shape))), part)
             total = part if total is None else builder.emit(Add(), total, part)

@@ -244,7 +244,7 @@ class Slice(View):
             return (None,)
         backward = tuple(step < 0 for step in self.steps)
         g = flip(builder, g, tuple(axis for axis, is_backward in enumerate(backward) if is_backward))
-        g = space_out(builder, g, tuple(map(abs, self.steps)))
+        g = dilate(builder, g, tuple(map(abs, self.steps)))
         last = (start + (size - 1) * step for start, size, step in zip(self.starts, self.sizes, self.steps))
         low = tuple(end if is_backward else start for start, end, is_backward in zip(self.starts, last, backward))
         high = tuple(extent - begin - size for extent, begin, size in zip(x.shape, low, g.shape))
@@ -278,7 +278,7 @@ def flip(builder: Builder, x: Value, axes: Sequence[int]) -> Value:
     return builder.emit(Slice(starts, x.shape, tuple(-1 if axis in axes else 1 for axis in range(x.type.rank))), x)
 
 
-def space_out(builder: Builder, x: Value, steps: Sequence[int]) -> Value:
+def dilate(builder: Builder, x: Value, steps: Sequence[int]) -> Value:
     """x with steps[i] - 1 zeros between neighbours on axis i; no extent is 0."""
     for axis, step in enumerate(steps):
         if step == 1 or x.shape[axis] == 1:

@@ -53,6 +53,7 @@ class UnpackWinograd(Op):
     shape: tuple[int, ...]
     outputs: int
     width: int
+    not_differentiable = "passes write it when derivatives have been taken"
 
     def packed_shape(self) -> tuple[int, int, int, int]:
         return (-(-self.shape[-1] // self.width), (self.outputs + TAPS - 1) ** 2, self.shape[-2], self.width)

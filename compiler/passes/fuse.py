@@ -166,7 +166,7 @@ class _Fusion:
             for node in {o.node for n in group.nodes for o in n.operands if o.node is not None and o not in group.values}:
                 if node in self.group_of or is_outside(node) or not node.op.is_pointwise:
                     continue
-                if without_units(node.results[0].shape) != shape or node.results[0] in self._graph_results:
+                if without_units(node.results[0].shape) != shape:
                     continue
                 if any(u not in members for u in self.graph.users[node.results[0]]) or any(self._reaches(o, group) for o in node.operands):
                     continue
