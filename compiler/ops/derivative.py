@@ -134,7 +134,6 @@ class CustomJvp(Closed):
                 for shape, d in (((3, 17), "float32"), ((3, 5), "float64"), ((0,), "float64"))]
 
 
-
 # ---- rules to try these with -----------------------------------------------------------------------------------------
 def _scaled_sum_rules(shape, dtype) -> tuple[Graph, Graph]:
     body = scaled_sum(shape, dtype)
