@@ -185,6 +185,22 @@ def test_rates_are_numbers_schedules_arrays_or_traced():
     np.testing.assert_allclose(got["x"], -1.75)
 
 
+@pytest.mark.parametrize("make", [optim.Adam, optim.LAMB, optim.Adafactor, lambda rate: optim.SGD(rate, momentum=0.9),
+                                  lambda rate: optim.Lion(lambda step: rate * 0.5 ** step)])
+def test_many_rates_at_once(make):
+    target = np.arange(5, dtype=np.float32)
+    def train(rate):
+        optimizer, params = make(rate), {"x": lm.ones(5)}
+        def body(carry, _):
+            params, state = carry
+            return optimizer.update({"x": 2 * (params["x"] - target)}, state, params), None
+        return lm.scan(body, (params, optimizer.init(params)), None, STEPS)[0][0]["x"]
+    rates = np.array([0.01, 0.1, 0.3], np.float32)
+    expected = np.stack([lm.jit(train)(rate) for rate in rates])
+    np.testing.assert_allclose(lm.jit(lm.vmap(train))(rates), expected, rtol=1e-5)
+    assert len(np.unique(expected[:, 0])) == 3
+
+
 def test_nothing_is_written_into_and_slots_have_memory_of_their_own():
     params = parameters()
     state = optim.Adam().init(params)
