@@ -201,6 +201,15 @@ def test_many_rates_at_once(make):
     assert len(np.unique(expected[:, 0])) == 3
 
 
+@pytest.mark.parametrize("optimizer", [optim.SGD(0.1, 0.9, True, 0.1), optim.Adam(), optim.AdamW(), optim.AdaGrad()],
+                         ids=lambda o: type(o).__name__)
+def test_an_update_reads_and_writes_everything_once(optimizer):
+    params = {f"w{i}": np.ones((64, 32 + i), np.float32) for i in range(5)}
+    executable = lm.jit(optimizer.update, donate_argnums=(1, 2)).compile(params, optimizer.init(params), params)
+    assert len(executable.kernels) <= len(params) + 1  # one for each parameter, one for what all share
+    assert executable.memory.arena_bytes <= 4096
+
+
 def test_nothing_is_written_into_and_slots_have_memory_of_their_own():
     params = parameters()
     state = optim.Adam().init(params)
