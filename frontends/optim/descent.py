@@ -56,8 +56,9 @@ class Lion(Optimizer):
 
     def rule(self, gradient, parameter, slots, count):
         momentum = slots["momentum"]
-        direction = sign(self.beta1 * momentum + (1 - self.beta1) * gradient)
+        apart = gradient - momentum
+        direction = sign(momentum + (1 - self.beta1) * apart)
         if not is_zero(self.weight_decay):
             direction = direction + self.weight_decay * parameter
-        momentum = self.beta2 * momentum + (1 - self.beta2) * gradient
+        momentum = momentum + (1 - self.beta2) * apart
         return parameter - self.learning_rate * direction, {"momentum": momentum}

@@ -66,7 +66,7 @@ class Optimizer:
         gradients = tree.spread(grads, params, _is_none, "the gradients")
         is_trained = self._selected(self.trainable, params, leaves, structure)
         is_decayed = self._selected(self.decayed, params, leaves, structure)
-        remembered = {name: tree.flatten(slot, _is_none)[0] for name, slot in state.items() if name != "step"}
+        remembered = self._remembered(state, structure)
         step, paths, scaled = as_array(state["step"]), tree.paths(structure), {}
         new_leaves, new_slots = [], []
         for i, (p, g) in enumerate(zip(leaves, gradients)):
@@ -79,12 +79,30 @@ class Optimizer:
                 own, count = scaled[dtype]
                 if not is_decayed[i] and hasattr(own, "weight_decay"):
                     own = dataclasses.replace(own, weight_decay=0.0)
-                changed, slots = own.rule(cast(g, dtype), cast(p, dtype), slots, count)
+                try:
+                    changed, slots = own.rule(cast(g, dtype), cast(p, dtype), slots, count)
+                except KeyError as missing:
+                    raise tree.TreeError(f"the state of the parameter{paths[i]} has no {missing}, which "
+                                         f"{type(self).__name__} keeps",
+                                         hint="it is that of another optimizer, or the parameter was frozen") from None
                 p = cast(as_array(changed), dtype_of(p))
             new_leaves.append(p)
             new_slots.append(slots)
         return (tree.unflatten(structure, new_leaves),
                 {"step": add(step, np.int32(1)), **_by_name(new_slots, structure)})
+
+    def _remembered(self, state, structure: tree.Structure) -> dict[str, list]:
+        """The slots of each parameter by name; TreeError where the state is not one of these parameters."""
+        remembered = {}
+        for name, slot in state.items():
+            if name == "step":
+                continue
+            remembered[name], found = tree.flatten(slot, _is_none)
+            if found != structure:
+                raise tree.TreeError(f"the state's {name!r} and the parameters differ "
+                                     f"{tree.difference(found, structure)}",
+                                     hint="init makes a state for parameters, which serves for no others")
+        return remembered
 
     def _at(self, step: Array, dtype: DType) -> "Optimizer":
         """This optimizer with its schedules' values at `step`, and arrays as scalars of `dtype`."""

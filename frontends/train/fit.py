@@ -104,12 +104,16 @@ def fit(loss: Loss, model, optimizer: Optimizer, batches: Iterable, *, epochs: i
     if checkpoint is not None and resume and os.path.exists(checkpoint):
         (state, best, falling), saved = load_checkpoint(checkpoint, (state, best, falling))
         run, first_epoch = _Run(**saved["run"]), saved["first_epoch"]
+        if saved["batches"] != _length(batches):
+            raise LaminaError(f"the checkpoint {checkpoint} was written with {saved['batches']} batches an epoch, and "
+                              f"there are {_length(batches)}", hint="go on with the same data and batch size")
         if position is not None:
             position.restore({"epoch": first_epoch + run.epoch, "batch": run.batch})
 
     def save() -> None:
         if checkpoint is not None:
-            save_checkpoint(checkpoint, (state, best, falling), {"run": vars(run), "first_epoch": first_epoch})
+            save_checkpoint(checkpoint, (state, best, falling),
+                            {"run": vars(run), "first_epoch": first_epoch, "batches": _length(batches)})
     train_step = jit(step(loss, optimizer, clip_norm=clip_norm, parts=parts, trainable=trainable), donate_argnums=0)
     with ProgressBar(epochs, progress) as bar:
         while run.epoch < epochs and not _is_over(early_stopping, run.history):

@@ -201,7 +201,7 @@ def test_many_rates_at_once(make):
     assert len(np.unique(expected[:, 0])) == 3
 
 
-@pytest.mark.parametrize("optimizer", [optim.SGD(0.1, 0.9, True, 0.1), optim.Adam(), optim.AdamW(), optim.AdaGrad()],
+@pytest.mark.parametrize("optimizer", [o for o in ALL if not isinstance(o, (optim.LAMB, optim.Adafactor))],
                          ids=lambda o: type(o).__name__)
 def test_an_update_reads_and_writes_everything_once(optimizer):
     params = {f"w{i}": np.ones((64, 32 + i), np.float32) for i in range(5)}
@@ -245,6 +245,10 @@ def test_what_does_not_fit_is_told():
         optimizer.update(grads | {"bias": np.zeros(3, np.int64)}, state, params)
     with pytest.raises(lm.LaminaError, match="the gradients and the tree that they are for differ"):
         optimizer.update({"matrix": grads["matrix"]}, state, params)
+    with pytest.raises(lm.LaminaError, match=r"state of the parameter\['bias'\] has no 'first', which Adam keeps"):
+        optimizer.update(grads, optim.Lion().init(params), params)
+    with pytest.raises(lm.LaminaError, match="the state's 'first' and the parameters differ"):
+        optimizer.update(grads, optimizer.init({"other": np.zeros(3)}), params)
     with pytest.raises(lm.LaminaError, match="a selection of parameters"):
         optim.Adam(trainable={"matrix": True}).init(params)
 

@@ -188,6 +188,9 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
         path.write_bytes(written[:cut])
         with pytest.raises(lm.FormatError):
             train.fit(linear_loss, linear(), optim.Adam(0.02), batches(), epochs=2, checkpoint=path)
+    path.write_bytes(written)
+    with pytest.raises(lm.LaminaError, match="with 5 batches an epoch, and there are 6"):
+        train.fit(linear_loss, linear(), optim.Adam(0.02), batches(drop_last=False), epochs=2, checkpoint=path)
     first = 8 + int.from_bytes(written[:8], "little")
     for place in (first, first + 70, len(written) - 1):
         damaged = bytearray(written)
