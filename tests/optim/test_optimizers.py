@@ -129,8 +129,8 @@ def test_what_is_frozen_stays(optimizer):
             assert lm.tree.structure(new_state) == lm.tree.structure(state)
             for got, kept in zip((*new["b"], new["count"]), (*params["b"], params["count"])):
                 np.testing.assert_array_equal(got, kept)
-    slots = {name: tree for name, tree in state.items() if name != "step"}
-    assert all(lm.tree.leaves(tree["b"]) == [] and tree["count"] is None for tree in slots.values())
+    accumulators = {name: tree for name, tree in state.items() if name != "step"}
+    assert all(lm.tree.leaves(tree["b"]) == [] and tree["count"] is None for tree in accumulators.values())
 
 
 @pytest.mark.parametrize("optimizer", ALL, ids=lambda o: type(o).__name__)
@@ -210,7 +210,7 @@ def test_an_update_reads_and_writes_everything_once(optimizer):
     assert executable.memory.arena_bytes <= 4096
 
 
-def test_nothing_is_written_into_and_slots_have_memory_of_their_own():
+def test_nothing_is_written_into_and_accumulators_have_memory_of_their_own():
     params = parameters()
     state = optim.Adam().init(params)
     assert len({id(x) for x in lm.tree.leaves(state)}) == len(lm.tree.leaves(state))
