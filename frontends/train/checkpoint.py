@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import mmap
+import os
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,8 @@ def load_checkpoint(path, like: Any) -> tuple[Any, dict]:
     """
     try:
         with open(path, "rb") as file:
-            content = file.read()
+            has_bytes = os.fstat(file.fileno()).st_size > 0
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if has_bytes else b""
     except OSError as error:
         raise LaminaError(f"the checkpoint {path} can't be read: {error.strerror or error}") from error
     arrays = {name: x for name, x in read_tensors(content, f"the checkpoint {path}").items()

@@ -77,10 +77,11 @@ class _Run:
 def fit(loss: Loss, model, optimizer: Optimizer, batches: Iterable, *, epochs: int, key=0,
         validation: Callable[[Any], dict] | None = None, early_stopping: EarlyStopping | None = None,
         plateau: Plateau | None = None, monitor: str = "loss", clip_norm: float | None = None,
-        trainable: Callable[[str], bool] | None = None, checkpoint=None, checkpoint_every: int | None = None,
-        resume: bool = True, progress: bool | None = None,
+        parts: int = 1, trainable: Callable[[str], bool] | None = None, checkpoint=None,
+        checkpoint_every: int | None = None, resume: bool = True, progress: bool | None = None,
         on_epoch: Callable[[int, dict], Any] | None = None) -> Result:
-    """Train `model` by `loss(model, batch, key)` (see `step`) over `epochs` passes through `batches`.
+    """Train `model` by `loss(model, batch, key)` over `epochs` passes through `batches`; see `step` for `clip_norm`,
+    `parts` and `trainable`.
 
     `batches` is a `lm.data.Batches`, or what can be iterated over once an epoch. `key` is a key or a seed. After each
     epoch the history gets the mean of everything that the steps report and, as "validation.NAME", what
@@ -103,13 +104,17 @@ def fit(loss: Loss, model, optimizer: Optimizer, batches: Iterable, *, epochs: i
     if checkpoint is not None and resume and os.path.exists(checkpoint):
         (state, best, falling), saved = load_checkpoint(checkpoint, (state, best, falling))
         run, first_epoch = _Run(**saved["run"]), saved["first_epoch"]
+        if saved["batches"] != _length(batches):
+            raise LaminaError(f"the checkpoint {checkpoint} was written with {saved['batches']} batches an epoch, and "
+                              f"there are {_length(batches)}", hint="go on with the same data and batch size")
         if position is not None:
             position.restore({"epoch": first_epoch + run.epoch, "batch": run.batch})
 
     def save() -> None:
         if checkpoint is not None:
-            save_checkpoint(checkpoint, (state, best, falling), {"run": vars(run), "first_epoch": first_epoch})
-    train_step = jit(step(loss, optimizer, clip_norm=clip_norm, trainable=trainable), donate_argnums=0)
+            save_checkpoint(checkpoint, (state, best, falling),
+                            {"run": vars(run), "first_epoch": first_epoch, "batches": _length(batches)})
+    train_step = jit(step(loss, optimizer, clip_norm=clip_norm, parts=parts, trainable=trainable), donate_argnums=0)
     with ProgressBar(epochs, progress) as bar:
         while run.epoch < epochs and not _is_over(early_stopping, run.history):
             for batch in batches:

@@ -64,7 +64,7 @@ def _panel(name: str, series: dict[str, list[float]]) -> str:
         color = COLORS[i % len(COLORS)]
         parts.append(f'<path d="{_line(values, place)}" fill="none" stroke="{color}" stroke-width="1.8"/>')
         kind = "validation" if full.startswith("validation.") else "training"
-        parts.append(f'<text x="{WIDTH - right - 8}" y="{18 + 13 * i}" text-anchor="end" fill="{color}">{kind}</text>')
+        parts.append(f'<text x="{WIDTH - right - 70 * i}" y="18" text-anchor="end" fill="{color}">{kind}</text>')
     return "".join(parts)
 
 

@@ -1,6 +1,8 @@
 """Do batches come in the order of their seed, go on where they were left, and leave no thread behind?"""
 
 import gc
+import os
+import signal
 import threading
 import time
 
@@ -130,6 +132,21 @@ def test_the_thread_ends_with_the_loop(leave):
     iterators.clear()
     gc.collect()
     assert closed == [True] and not threads()
+
+
+def test_ctrl_c_ends_the_wait_for_a_batch():
+    def slow():
+        yield 0
+        time.sleep(0.5)
+        yield 1
+    iterator = data.prefetch(slow(), 1)
+    assert next(iterator) == 0
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(iterator)
+    timer.join()
+    assert not threads() and list(iterator) == []
 
 
 def test_breaking_out_of_batches_leaves_no_thread():

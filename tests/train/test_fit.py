@@ -100,6 +100,27 @@ def test_only_what_is_named_is_trained():
     assert moved == {n for n in nn.parameters(model) if "4" in n} and len(moved) == 2
 
 
+def test_a_batch_in_parts_and_in_16_bits():
+    def plain(model, batch, key):
+        return nn.cross_entropy(model(batch["x"]), batch["y"]), model
+    model = nn.Sequential(nn.Linear(5, 8, key=lm.random.key(1)), nn.Tanh(), nn.Linear(8, 3, key=lm.random.key(2)))
+    options = dict(epochs=2, clip_norm=0.5)
+    whole, in_parts, rounded = (train.fit(function, model, optim.SGD(0.1), batches(), parts=parts, **options)
+                                for function, parts in ((plain, 1), (plain, 4), (lm.mixed_precision(plain), 1)))
+    for a, b, c in zip(*(lm.tree.leaves(r.model) for r in (whole, in_parts, rounded))):
+        np.testing.assert_allclose(b, a, atol=1e-6)
+        np.testing.assert_allclose(c, a, atol=5e-3)
+        assert c.dtype == np.float32
+    assert not same(rounded.model, whole.model)
+    def drawing(model, batch, key):
+        return plain(model, batch, key)[0], model, {"draw": lm.random.uniform(key), "one": 1}
+    drawn = train.fit(drawing, model, optim.SGD(0.1), batches(), parts=2, epochs=1)
+    assert 0.2 < drawn.history["draw"][0] < 0.8 and drawn.history["one"] == [1.0]
+    normalized = train.fit(loss, network(), optim.SGD(0.1), batches(), parts=2, epochs=1)
+    assert not np.array_equal(normalized.model[1].running_mean, network()[1].running_mean)
+    assert normalized.model[1].num_batches_tracked == 5 and normalized.model[1].num_batches_tracked.dtype == np.int64
+
+
 # ---- going on --------------------------------------------------------------------------------------------------------
 class Interrupted(Exception):
     pass
@@ -167,6 +188,9 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
         path.write_bytes(written[:cut])
         with pytest.raises(lm.FormatError):
             train.fit(linear_loss, linear(), optim.Adam(0.02), batches(), epochs=2, checkpoint=path)
+    path.write_bytes(written)
+    with pytest.raises(lm.LaminaError, match="with 5 batches an epoch, and there are 6"):
+        train.fit(linear_loss, linear(), optim.Adam(0.02), batches(drop_last=False), epochs=2, checkpoint=path)
     first = 8 + int.from_bytes(written[:8], "little")
     for place in (first, first + 70, len(written) - 1):
         damaged = bytearray(written)
