@@ -4,8 +4,8 @@
     python examples/autoencoder.py [--short]
 
 A network learns to give digits back from noisy digits (Vincent and others, 2008). What is unlike what it learned it
-gives back badly: here digits whose rows lie in another order. The mean squared error falls from 0.091 to 0.017, and the area
-under the ROC curve is 0.996, after 100 passes in 8 s of processor time (0.020 and 0.991 after 20, --short).
+gives back badly: here digits whose rows lie in another order. The mean squared error falls from 0.091 to 0.017, and the
+area under the ROC curve is 0.996, after 100 passes in 8 s of processor time (0.020 and 0.991 after 20, --short).
 """
 
 import argparse

@@ -4,9 +4,9 @@
     python examples/transfer.py [--short]
 
 A convolutional network learns to read digits. Then it is asked another question, whether a digit is even, with 30
-images as examples: it gets a new last layer, trained alone (`nn.partition` freezes the rest), and then everything is trained a
-little: right for 92.2 % of 360 others, and 93.6 %. A network that begins from nothing, with the same images and as many
-steps, reaches 83.6 %. All takes 9 s of processor time.
+images as examples: it gets a new last layer, trained alone (`nn.partition` freezes the rest), and then everything is
+trained a little: right for 92.2 % of 360 others, and 93.6 %. A network that begins from nothing, with the same images
+and as many steps, reaches 83.6 %. All takes 9 s of processor time.
 """
 
 import argparse
