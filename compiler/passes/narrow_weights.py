@@ -26,7 +26,7 @@ from ..ops.contract import Contract
 from ..ops.dequantize import Dequantize
 from ..ops.elementwise import Cast
 from ..targets.target import Target
-from .pack import weight_layout
+from .weights import weight_layout
 
 LEAST_WEIGHTS = 1 << 12  # fewer are not worth their error
 GROUP = 32  # int4 weights that share a scale
