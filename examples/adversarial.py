@@ -81,8 +81,8 @@ def main() -> None:
         stratify=digits.target)
     (plain, deceived), (hardened, held) = (shares(train(images, classes, epochs, on_attacks), test_images, test_classes)
                                            for on_attacks in (False, True))
-    print(f"trained plainly: {plain:.1%} right, attacked {deceived:.1%}; on attacks: {hardened:.1%}, attacked {held:.1%}; "
-          f"{time.process_time() - begun:.0f} s of processor time")
+    print(f"trained plainly: {plain:.1%} right, attacked {deceived:.1%}; on attacks: {hardened:.1%}, attacked "
+          f"{held:.1%}; {time.process_time() - begun:.0f} s of processor time")
 
 
 if __name__ == "__main__":

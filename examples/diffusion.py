@@ -5,8 +5,8 @@
 
 Ho and others, "Denoising diffusion probabilistic models", 2020: a network learns which noise was added, and drawing
 takes it away in small steps, a loop in one program. Samples are judged by the energy distance (Szekely and Rizzo,
-2013) from images that were not learned from: 0.056 after 400 passes in 30 s of processor time (0.099 with --short), where
-other images have 0.016, and noise with the mean and deviation of each pixel 0.148.
+2013) from images that were not learned from: 0.056 after 400 passes in 30 s of processor time (0.099 with --short),
+where other images have 0.016, and noise with the mean and deviation of each pixel 0.148.
 """
 
 import argparse
@@ -108,9 +108,9 @@ def main() -> None:
     for row in draw(model, np.arange(8), lm.random.key(2)).reshape(8, 8, 8).transpose(1, 0, 2):
         print("  ".join("".join(" .:*#@"[int(np.clip((p + 1) * 3, 0, 5))] * 2 for p in image) for image in row))
     noise = np.random.default_rng(0).normal(learned.mean(0), learned.std(0), others.shape).clip(-1, 1)
-    print(f"energy distance {energy_distance(samples, others):.3f}; of other images {energy_distance(learned, others):.3f}"
-          f", of noise pixel by pixel {energy_distance(noise, others):.3f}; {time.process_time() - begun:.0f} s of "
-          f"processor time")
+    print(f"energy distance {energy_distance(samples, others):.3f}; of other images "
+          f"{energy_distance(learned, others):.3f}, of noise pixel by pixel {energy_distance(noise, others):.3f}; "
+          f"{time.process_time() - begun:.0f} s of processor time")
 
 
 if __name__ == "__main__":

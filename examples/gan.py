@@ -23,7 +23,7 @@ BATCH, LATENT, PIXELS = 64, 16, 64
 
 
 def networks(key, width: int = 128) -> tuple[nn.Sequential, nn.Sequential]:
-    """(the generator: f32[N, 16] to images f32[N, 64] in 0 .. 1, the discriminator: images to a logit of being real)."""
+    """The generator, f32[N, 16] to images f32[N, 64] in 0 .. 1, and the discriminator, images to a logit of "real"."""
     keys = lm.random.split(key, 6)
     generator = nn.Sequential(nn.Linear(LATENT, width, key=keys[0]), nn.BatchNorm1d(width), lm.relu,
                               nn.Linear(width, width, key=keys[1]), nn.BatchNorm1d(width), lm.relu,
@@ -99,9 +99,9 @@ def main() -> None:
     for row in samples[:8].reshape(8, 8, 8).transpose(1, 0, 2):
         print("  ".join("".join(" .:*#@"[int(min(p * 6, 5))] * 2 for p in image) for image in row))
     noise = np.random.default_rng(0).normal(images.mean(0), images.std(0), others.shape).clip(0, 1)
-    print(f"energy distance {energy_distance(samples, others):.3f}; of other images {energy_distance(images, others):.3f}"
-          f", of noise pixel by pixel {energy_distance(noise, others):.3f}; {time.process_time() - begun:.0f} s of "
-          f"processor time")
+    print(f"energy distance {energy_distance(samples, others):.3f}; of other images "
+          f"{energy_distance(images, others):.3f}, of noise pixel by pixel {energy_distance(noise, others):.3f}; "
+          f"{time.process_time() - begun:.0f} s of processor time")
 
 
 if __name__ == "__main__":

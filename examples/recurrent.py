@@ -2,8 +2,10 @@
 
     python examples/recurrent.py [--short]
 
-Each reads `pydoc_data.topics` in parallel strands and takes its state along from one window to the next, so that it may
-remember more than the window through which gradients flow. Bits per character on the last tenth of the text.
+Each reads `pydoc_data.topics` in parallel strands and takes its state along from one window to the next: it may
+remember more than the window through which gradients flow. Bits per character on the last tenth of the text: RNN 1.90,
+GRU 1.77, LSTM 1.74, where bigrams have 3.35, in 111 s of processor time on two cores; with --short (smaller, two
+passes) 2.47, 2.31 and 2.50 in 10 s.
 """
 
 import argparse

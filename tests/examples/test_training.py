@@ -1,8 +1,11 @@
 """Do the examples that train reach what they say, in their short form?"""
 
 import re
+from pathlib import Path
 
 import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def figures(text: str) -> list[float]:
@@ -70,3 +73,31 @@ def test_training_on_attacks_withstands_attacks(trained):
 def test_integrated_gradients_add_up(trained):
     right, error, _ = figures(trained("interpretability", "sklearn"))
     assert right > 92 and error < 0.01
+
+
+def test_recurrent_networks_are_under_the_bigrams(trained):
+    rnn, gru, lstm, bigrams, _ = figures(trained("recurrent"))
+    assert max(rnn, gru, lstm) < bigrams - 0.6
+
+
+def test_an_autoencoder_takes_noise_away_and_finds_what_does_not_belong(trained):
+    before, after, area, _ = figures(trained("autoencoder", "sklearn"))
+    assert after < before / 3 and area > 0.97
+
+
+def test_what_was_learned_before_helps(trained):
+    images, head, tuned, fresh, _ = figures(trained("transfer", "sklearn"))
+    assert images == 30 and head > fresh + 2 and tuned > fresh + 2
+
+
+def test_a_search_finds_a_rate_that_learns(trained):
+    rate, right, networks, _ = figures(trained("hyperparameters", "sklearn"))
+    assert 0.01 < rate < 3 and right > 93 and networks == 9
+
+
+def test_every_training_example_is_short_and_says_what_it_reaches():
+    names = {path.name for path in EXAMPLES.glob("*.py") if "--short" in path.read_text()}
+    assert len(names) == 14
+    for name in names:
+        text = (EXAMPLES / name).read_text()
+        assert text.count("\n") <= 120 and re.search(r"\d s (of processor time|\()", text.split('"""')[1]), name

@@ -44,7 +44,7 @@ def test_lists_and_dicts_of_modules_are_models():
 def test_parts_make_the_whole():
     model = small()
     trained, rest = nn.partition(model)
-    assert [leaf is None for leaf in (trained[1].running_mean, trained[0].weight, rest[0].weight)] == [True, False, True]
+    assert [a is None for a in (trained[1].running_mean, trained[0].weight, rest[0].weight)] == [True, False, True]
     assert len(lm.tree.leaves(trained)) == 6 and len(lm.tree.leaves(rest)) == 3
     same(nn.combine(trained, rest), model)
     same(nn.combine(rest, trained), model)
