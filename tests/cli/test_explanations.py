@@ -11,11 +11,13 @@ def test_a_profile_by_every_key(lamina, digits):
     for by in ("kernel", "launch", "line", "layer"):
         ended = lamina("profile", digits, "--dim", "batch=2", "--min-time", "0", "--by", by)
         header = ended.out.splitlines()[0].split()
-        assert ended.code == 0 and {"time", "%", "GFLOP/s", "GB/s", "roofline"} <= set(header) and "measuring costs" in ended.err, ended.err
+        assert ended.code == 0 and {"time", "%", "GFLOP/s", "GB/s",
+                                    "roofline"} <= set(header) and "measuring costs" in ended.err, ended.err
 
 
 def test_a_profile_as_json_with_a_trace(lamina, digits):
-    data = lamina("profile", digits, "--dim", "batch=2", "--min-time", "0", "--threads", "1", "--trace", "t.json", "--json").json
+    data = lamina("profile", digits, "--dim", "batch=2", "--min-time", "0", "--threads", "1", "--trace", "t.json",
+                  "--json").json
     assert data["threads"] == 1 and data["inputs"] == {"image": "float32[2, 1, 8, 8]"} and data["roofline"]["flops"]["float32"] > 0
     assert all(r["count"] == 1 and r["seconds"] > 0 and r["share"] > 0 for r in data["launches"])
     conv = 2 * 2 * (64 * 9 * 16 + 64 * 9 * 16 * 32 + 16 * 9 * 32 * 64 + 256 * 10)
@@ -33,11 +35,13 @@ def test_a_profile_of_a_function_is_by_its_lines(lamina):
 
 def test_a_saved_artifact_is_profiled(lamina, mlp):
     assert lamina("build", mlp, "-o", "m.lam").code == 0
-    assert [r["label"] for r in lamina("profile", "m.lam", "--min-time", "0", "--json").json["launches"]] == ["contract+tanh"]
+    assert [r["label"] for r in lamina("profile", "m.lam", "--min-time", "0",
+                                       "--json").json["launches"]] == ["contract+tanh"]
 
 
 @pytest.mark.parametrize("words, code, message", [
-    (("--trace", "nowhere/t.json"), 2, "no folder nowhere"), (("--top", "-1"), 2, "--top is -1"), (("--depth", "2"), 2, "--by layer"),
+    (("--trace", "nowhere/t.json"), 2, "no folder nowhere"), (("--top", "-1"), 2, "--top is -1"),
+    (("--depth", "2"), 2, "--by layer"),
     (("-i", "x=3x5xf32=rand"), 2, "(x: float32[batch, 6])"), (("--max-memory", "0"), 0, "")])
 def test_what_a_profile_refuses(lamina, mlp, words, code, message):
     ended = lamina("profile", mlp, "--min-time", "0", *words)
@@ -117,8 +121,10 @@ def test_a_kernel_says_what_is_in_it_and_why_no_more(net):
     assert "would take" in text and "lanes" in text and "net.py:3 in net" in text and "f32[8, 64]" in text
 
 
-@pytest.mark.parametrize("what, kernels", [("net.py:5", [["exp", "reduce"], ["contract"]]), ("tanh", [["contract", "tanh"]]),
-                                           ("out1", [["contract"]]), ("%x", [["contract", "tanh"]]), ("x", [["contract", "tanh"]])])
+@pytest.mark.parametrize("what, kernels", [("net.py:5", [["exp", "reduce"], ["contract"]]),
+                                           ("tanh", [["contract", "tanh"]]),
+                                           ("out1", [["contract"]]), ("%x", [["contract", "tanh"]]),
+                                           ("x", [["contract", "tanh"]])])
 def test_nodes_and_values_lead_to_their_kernels(net, what, kernels):
     data, = net(what, "--json").json["answers"]
     assert [k["ops"] for k in data["kernels"]] == kernels
@@ -126,7 +132,8 @@ def test_nodes_and_values_lead_to_their_kernels(net, what, kernels):
 
 
 def test_only_what_was_asked_is_remarked_on(net):
-    assert all("exp" in r["subject"] or "reduce" in r["subject"] for k in net("exp", "--json").json["answers"][0]["kernels"] for r in k["not_fused"])
+    assert all("exp" in r["subject"] or "reduce" in r["subject"]
+               for k in net("exp", "--json").json["answers"][0]["kernels"] for r in k["not_fused"])
 
 
 def test_a_view_needs_no_kernel(net):
@@ -157,7 +164,8 @@ def test_why_a_function_was_traced_again(lamina):
     ended = lamina("explain", "net.py:f", "--retraces")
     assert ended.code == 0 and "trace 2: shape of x changed from [3] to [4]" in ended.out
     assert len(lamina("explain", "net.py:f", "--retraces", "--json").json["retraces"]) == 2
-    assert lamina("explain", "net.py:f", "x", "--retraces").code == 2 and lamina("explain", "net.py", "--retraces").code == 2
+    assert lamina("explain", "net.py:f", "x", "--retraces").code == 2 and lamina("explain", "net.py",
+                                                                                 "--retraces").code == 2
 
 
 # ---- alternatives ----------------------------------------------------------------------------------------------------
@@ -172,7 +180,8 @@ def test_the_estimate_counts_whole_tiles():
     launch, = levels.program.steps
     buffers = [place_buffer(f"b{i}", p, "in") for i, p in enumerate(launch.places)]
     taken, *others = tile_costs(launch.group.body, buffers[:2], buffers[2:], find_target("x86-64-v3"), (6, 16))
-    assert (taken.rows, taken.columns, taken.cycles) == (6, 16, 10 * 4 * 32 * 6), "6 x 2 vectors: 12 multiply-adds, 6 cycles"
+    assert (taken.rows, taken.columns, taken.cycles) == (6, 16,
+                                                         10 * 4 * 32 * 6), "6 x 2 vectors: 12 multiply-adds, 6 cycles"
     assert (6, 16) not in {(c.rows, c.columns) for c in others} and all(c.cycles >= taken.cycles for c in others)
 
 
@@ -218,7 +227,8 @@ def test_artifacts_compare_without_their_graphs(lamina, pair, mlp):
 
 @pytest.mark.parametrize("words, message", [
     (("pair.py:f",), "to be compared with what"), (("pair.py:f", "pair.py:g", "pair.py:h"), "3 models"),
-    (("pair.py:f", "--options-b", "fast=true"), "no compile option"), (("pair.py:f", "--options-b", "fuse=maybe"), "can't read the compile option"),
+    (("pair.py:f", "--options-b", "fast=true"), "no compile option"),
+    (("pair.py:f", "--options-b", "fuse=maybe"), "can't read the compile option"),
     (("pair.py:f", "--options-b", "max_memory=0", "--options-a", "check=never"), "Options.check")])
 def test_what_compare_refuses(pair, words, message):
     ended = pair(*words)

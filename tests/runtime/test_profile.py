@@ -50,7 +50,8 @@ def test_a_fused_kernel_belongs_to_the_line_with_the_most_operations():
         return lm.tanh(y + 1)
     executable = lm.compile(model, lm.TensorSpec((16, 16)), lm.TensorSpec((16, 16)))
     first = model.__code__.co_firstlineno + 1
-    assert [line.rpartition(":")[2] for line in executable.kernels[0]["lines"]] == [f"{first} in model", f"{first + 1} in model"]
+    assert [line.rpartition(":")[2] for line in executable.kernels[0]["lines"]] == [f"{first} in model",
+                                                                                    f"{first + 1} in model"]
     assert executable.kernels[0]["ops"] == ["contract", "add", "tanh"]
 
 
@@ -68,7 +69,8 @@ def test_a_condition_decides_how_often():
     doubling = lm.compile(lambda x: lm.while_loop(lambda v: lm.sum(v) < 100, lambda v: v * 2, x), lm.TensorSpec((4,)))
     counts = {r.label: r.count for r in profiled(doubling, ones(4)).rows}
     assert counts["mul"] == 5 and counts[next(label for label in counts if label.startswith("reduce"))] == 6
-    choose = lm.compile(lambda i, x: lm.cond(i, lambda v: lm.exp(v), lambda v: lm.sin(v), x), lm.TensorSpec((), lm.bool), lm.TensorSpec((4,)))
+    choose = lm.compile(lambda i, x: lm.cond(i, lambda v: lm.exp(v), lambda v: lm.sin(v), x),
+                        lm.TensorSpec((), lm.bool), lm.TensorSpec((4,)))
     rows = {r.label: r for r in profiled(choose, np.array(True), ones(4)).rows}
     assert (rows["exp"].count, rows["sin"].count) == (1, 0)
     assert rows["sin"].seconds == 0 and rows["sin"].share is None and rows["sin"].flops == 0
@@ -143,7 +145,8 @@ def test_parts_add_up():
     profile = profiled(lm.compile(lambda x: lm.tanh(x @ x) @ x, lm.TensorSpec((16, 16))), ones(16, 16))
     for by in ("line", "layer", "kernel"):
         parts = profile.parts(by)
-        assert sum(p.seconds for p in parts) == pytest.approx(profile.kernel_seconds) and sum(p.flops for p in parts) > 2 * 2 * 16 ** 3
+        assert sum(p.seconds for p in parts) == pytest.approx(profile.kernel_seconds) and sum(p.flops
+                                                                                              for p in parts) > 2 * 2 * 16 ** 3
         assert len(profile.text(by).splitlines()) == len(parts) + 3
     with pytest.raises(ValueError, match='"layer"'):
         profile.parts("colour")
@@ -153,7 +156,8 @@ def test_parts_add_up():
 
 def test_layers_are_cut_at_a_depth():
     row = profiling.Row(0, "k", "k", "", "encoder/layer.0/attention", 1, 1.0, 1.0, 1, 1)
-    profile = profiling.Profile("m", (row, profiling.Row(1, "k", "k", "", "encoder/layer.1", 1, 2.0, 1.0, 1, 1)), 3.0, 0.0, 5, 0)
+    profile = profiling.Profile("m", (row, profiling.Row(1, "k", "k", "", "encoder/layer.1", 1, 2.0, 1.0, 1, 1)), 3.0,
+                                0.0, 5, 0)
     assert [p.name for p in profile.parts("layer", 1)] == ["encoder"]
     assert [p.name for p in profile.parts("layer", 2)] == ["encoder/layer.1", "encoder/layer.0"]
 
