@@ -21,8 +21,8 @@ def assert_kernels(executable, *, at_most: int | None = None, at_least: int | No
         ("at least", at_least, at_least is None or count >= at_least),
         ("exactly", exactly, exactly is None or count == exactly)) if not holds]
     if wanted:
-        raise AssertionError(f"{executable.name} launches {count} kernels, {' and '.join(wanted)} were expected\n{_kernels(executable)}"
-                             f"{_refusals(executable)}")
+        raise AssertionError(f"{executable.name} launches {count} kernels, {' and '.join(wanted)} were expected\n"
+                             f"{_kernels(executable)}{_refusals(executable)}")
 
 
 def assert_fused(executable, *ops: str) -> None:
@@ -38,7 +38,8 @@ def assert_fused(executable, *ops: str) -> None:
         return
     everywhere = {op for found in kernels for op in found}
     absent = [op for op in wanted if op not in everywhere]
-    why = f"no kernel computes {', '.join(absent)} at all" if absent else f"no kernel of {executable.name} computes {', '.join(ops)} together"
+    why = f"no kernel computes {', '.join(absent)} at all" if absent else \
+        f"no kernel of {executable.name} computes {', '.join(ops)} together"
     raise AssertionError(f"{why}\n{_kernels(executable)}{_refusals(executable, set(wanted))}")
 
 

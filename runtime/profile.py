@@ -158,8 +158,9 @@ class Profile:
     def summary(self) -> str:
         """The whole in one line."""
         host = max(0.0, self.call_seconds - self.kernel_seconds)
-        text = (f"call {format_seconds(self.call_seconds)}: kernels {format_seconds(self.kernel_seconds)}, between them {format_seconds(host)}; "
-                f"{self.runs} runs{' (interrupted)' if self.is_interrupted else ''}, measuring costs {self.overhead:.1%}")
+        ending = " (interrupted)" if self.is_interrupted else ""
+        text = (f"call {format_seconds(self.call_seconds)}: kernels {format_seconds(self.kernel_seconds)}, "
+                f"between them {format_seconds(host)}; {self.runs} runs{ending}, measuring costs {self.overhead:.1%}")
         if self.roofline is not None:
             text += (f"; roofline: {self.roofline.flops['float32'] / 1e9:.0f} GFLOP/s in float32, "
                      f"{self.roofline.bandwidth[-1][1] / 1e9:.1f} GB/s from memory")
@@ -215,7 +216,8 @@ _FIGURES = ("time", "%", "GFLOP/s", "GB/s", "roofline")
 def _figures(row: Row | Part, total: float) -> tuple[str, ...]:
     rates = (f"{row.flops / row.seconds / 1e9:.1f}", f"{row.bytes / row.seconds / 1e9:.1f}") if row.seconds else ("-",
                                                                                                                   "-")
-    return format_seconds(row.seconds), f"{100 * row.seconds / total:.1f}", *rates, "-" if row.share is None else f"{100 * row.share:.0f}%"
+    share = "-" if row.share is None else f"{100 * row.share:.0f}%"
+    return format_seconds(row.seconds), f"{100 * row.seconds / total:.1f}", *rates, share
 
 
 def _key(row: Row, by: str, depth: int | None) -> str:

@@ -64,7 +64,8 @@ def require_comparable(baseline: dict, path: str, inputs: Mapping[str, str], cou
         raise LaminaError(f"{path} was taken on another machine: {'; '.join(differing)}",
                           hint="take a baseline here with --save, or compare all the same with --any-machine")
     if baseline["inputs"] != dict(inputs):
-        raise LaminaError(f"{path} was taken with other inputs: {_listed(baseline['inputs'])} there, {_listed(inputs)} here",
+        raise LaminaError(f"{path} was taken with other inputs: {_listed(baseline['inputs'])} there, "
+                          f"{_listed(inputs)} here",
                           hint="give the same --dim and -i")
     missing = [count for count in counts if count not in baseline["samples"]]
     if missing:

@@ -119,7 +119,8 @@ class Assertion:
         return "broken" if interval.low > self.limit else "holds" if interval.high <= self.limit else "undecided"
 
 
-_ASSERTION = re.compile(r"(?P<what>p(?P<rank>\d+(?:\.\d+)?)|median|min)\s*<=\s*(?P<limit>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>x|s|ms|us|ns)")
+_ASSERTION = re.compile(r"(?P<what>p(?P<rank>\d+(?:\.\d+)?)|median|min)\s*<=\s*(?P<limit>\d+(?:\.\d*)?|\.\d+)\s*"
+                        r"(?P<unit>x|s|ms|us|ns)")
 _UNITS = {"x": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 

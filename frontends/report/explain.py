@@ -102,7 +102,8 @@ class Explainer:
         names = [*self.labels, *(k.name for k in self.program.kernels), *{n.op.name for n in self.levels.traced.nodes},
                  *{n.location.name for n in self.levels.traced.nodes if n.location.name}]
         near = difflib.get_close_matches(what, names, 3, 0.4)
-        return "did you mean " + " or ".join(near) + "?" if near else "`lamina ir` shows the values, `lamina explain MODEL` the kernels"
+        return "did you mean " + " or ".join(near) + "?" if near else \
+            "`lamina ir` shows the values, `lamina explain MODEL` the kernels"
 
     def nodes(self, nodes: list[Node]) -> dict:
         """What became of nodes of the traced graph: the kernels that compute them, and the remarks on them."""
@@ -110,14 +111,16 @@ class Explainer:
         kernels, note = [number for number, found in self.keys.items() if keys & found], None
         asked = keys if kernels else None
         if not kernels and all(n.op.is_view or isinstance(n.op, Constant) for n in nodes):
-            note = f"no kernel: {', '.join(sorted({n.op.name for n in nodes}))} says where elements lie, or is in memory already"
+            names = ", ".join(sorted({n.op.name for n in nodes}))
+            note = f"no kernel: {names} says where elements lie, or is in memory already"
         elif not kernels:
             kernels = self._at({place for _, place in keys if place})
             note = "no kernel has this operator as it was written; these compute what its line or node was rewritten to"
         if not kernels and asked is None and not all(n.op.is_view or isinstance(n.op, Constant) for n in nodes):
             follower = self._follower(nodes)
             kernels = self._at({str(follower.location)}) if follower is not None else []
-            note = f"no kernel has its place: it was folded, or merged into what follows it, {follower.op.name} ({follower.location})" \
+            note = ("no kernel has its place: it was folded, or merged into what follows it, "
+                    f"{follower.op.name} ({follower.location})") \
                 if kernels else "no kernel: it was folded into constants or simplified away, or nothing uses it"
         return {"nodes": [_node_data(n) for n in nodes], "note": note,
                 "kernels": [self.kernel(n, asked) for n in kernels]}
@@ -175,10 +178,10 @@ class Explainer:
     def _tiles(self, launch: Launch, schedule: Schedule) -> list[dict]:
         """The tile that was taken and others, with estimated cycles; nothing where the kernel has none."""
         group = launch.group
-        if schedule.tile is None or group is None or group.kind != "contraction" or any(isinstance(n.op,
-                                                                                                   UnpackWinograd)
-                                                                                                   for n in group.body.nodes):
+        if schedule.tile is None or group is None or group.kind != "contraction":
             return []
+        if any(isinstance(n.op, UnpackWinograd) for n in group.body.nodes):
+            return []  # its alternatives are those of the pass that packed it
         kernel = self.program.kernels[launch.kernel]
         count = len(launch.group.body.params)
         params = [place_buffer(f"in{i}", p, b.role) for i,

@@ -46,7 +46,8 @@ class Schedule:
         if self.tile is not None:
             found.append(f"sums of {self.tile[0]} x {self.tile[1]} elements are kept in registers")
         for buffer in self.workspaces:
-            found.append(f"{buffer.name} of {product(buffer.shape) * buffer.dtype.itemsize} bytes is made at run time, in the arena")
+            size = product(buffer.shape) * buffer.dtype.itemsize
+            found.append(f"{buffer.name} of {size} bytes is made at run time, in the arena")
         if self.stack:
             size = max(product(b.shape) * b.dtype.itemsize for b in self.stack)
             found.append(f"blocks of {size} bytes wait on the stack" + (", for an epilogue too long for the registers"

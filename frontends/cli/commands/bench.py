@@ -13,7 +13,7 @@ lamina bench model.onnx --threads 1,2 --vs onnxruntime    both in turns, so that
 lamina bench model.lam -i tokens=1x128xi64=rand:0:0..50256 --json
 lamina bench model.onnx --save base.json                  keep the times, and later, on this machine:
 lamina bench model.onnx --against base.json --assert "p50<=1.05x" --assert "p99<=20ms"
-lamina bench model.onnx --against old.lam --assert "p50<=1x"    an artifact of before, in turns: surer than times in a file
+lamina bench model.onnx --against old.lam --assert "p50<=1x"    an artifact of before, in turns: surer
 """
 PEERS = ("onnxruntime",)
 ROUNDS = 4  # of --min-time, at most, while an assertion is undecided
@@ -33,7 +33,7 @@ def configure(parser) -> None:
     parser.add_argument("--against", metavar="BASE",
                         help="a baseline: a file that --save wrote, or a model or artifact, measured in turns")
     parser.add_argument("--assert", dest="assertions", action="append", default=[], metavar="LIMIT",
-                        help='"p50<=1.05x" of the baseline, "p99<=3ms": exit 1 where the samples prove it broken, at 95 %% confidence')
+                        help='"p50<=1.05x" of the baseline, "p99<=3ms": exit 1 where the samples prove it broken')
     parser.add_argument("--any-machine", action="store_true",
                         help="compare with a baseline from another machine all the same")
     add_compile_options(parser)
@@ -77,8 +77,8 @@ def run(arguments, console) -> int:
     if baseline is not None:
         for difference in require_comparable(baseline, arguments.against, inputs, counts, arguments.any_machine):
             console.error(f"{arguments.against} was taken on another machine: {difference}")
-    before = load_executable(arguments_for(arguments, arguments.against),
-                             console) if arguments.against and baseline is None else None
+    runs = arguments.against and baseline is None
+    before = load_executable(arguments_for(arguments, arguments.against), console) if runs else None
     found = {}
     for threads in counts:
         contenders = {"lamina": lambda: executable.run(feeds, threads=threads)}
@@ -109,9 +109,10 @@ def judge(contenders: dict, known, assertions, least_seconds: float) -> tuple[di
             found.append({"assertion": None, "is_ratio": True, "verdict": None,
                           **vars(ratio_interval(samples["lamina"], base, 0.5, known is None))})
         for assertion in assertions:
-            interval = ratio_interval(samples["lamina"], base, assertion.quantile,
-                                      known is None) if assertion.is_ratio else \
-                quantile_interval(samples["lamina"], assertion.quantile)
+            if assertion.is_ratio:
+                interval = ratio_interval(samples["lamina"], base, assertion.quantile, known is None)
+            else:
+                interval = quantile_interval(samples["lamina"], assertion.quantile)
             found.append({"assertion": assertion.text, "is_ratio": assertion.is_ratio,
                           "verdict": assertion.verdict(interval), **vars(interval)})
         if all(v["verdict"] != "undecided" for v in found):
@@ -188,4 +189,5 @@ def print_verdicts(verdicts: list[dict], base: str | None, console) -> None:
         low, value, high = (f"{v[k]:.3g}x" if v["is_ratio"] else format_seconds(v[k])
                             for k in ("low", "estimate", "high"))
         what = f"{v['assertion']} {words[v['verdict']]}" if v["assertion"] else f"median beside that of {base}"
-        console.print(f"{v['threads']} thread{'s' * (v['threads'] != 1)}: {what}: {value}, between {low} and {high} (95 % confidence)")
+        console.print(f"{v['threads']} thread{'s' * (v['threads'] != 1)}: {what}: {value}, between {low} and {high} "
+                      "(95 % confidence)")

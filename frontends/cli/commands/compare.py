@@ -24,7 +24,7 @@ def configure(parser) -> None:
                         help="the other model; without one MODEL is compared with itself by --options-b")
     for side in "ab":
         parser.add_argument(f"--options-{side}", action="append", default=[], metavar="NAME=VALUE",
-                            help=f"a compile option of {'MODEL' if side == 'a' else 'B'} alone: fuse=false, target=x86-64-v3 ... (lm.Options)")
+                            help=f"a compile option of {'MODEL' if side == 'a' else 'B'} alone, such as fuse=false")
     parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC",
                         help="an input (see lamina run); others are random")
     parser.add_argument("--threads", type=int, default=0, metavar="N",
@@ -152,7 +152,8 @@ def show(data: dict, arguments, console) -> None:
     if time is not None:
         interval = time["ratio"]
         rows.append(("time, median", format_seconds(time["a"]["median"]), format_seconds(time["b"]["median"]),
-                     f"{interval['estimate']:.3g}x, {interval['low']:.3g} to {interval['high']:.3g} with 95 % confidence"))
+                     f"{interval['estimate']:.3g}x, {interval['low']:.3g} to {interval['high']:.3g} "
+                     "with 95 % confidence"))
     console.table(("", *(" ".join([side["model"], *side["options"]]) for side in (a, b)), "B over A"), rows)
     console.print()
     show_graph(graph, console)
@@ -170,7 +171,8 @@ def show(data: dict, arguments, console) -> None:
                     else "-") for m in data["outputs"]])
     for m in data["outputs"]:
         if not m["passed"]:
-            console.error(f"{m['name']} differs at --rtol {arguments.rtol:g} --atol {arguments.atol:g}" + (f": {m['remark']}" if m["remark"] else ""))
+            console.error(f"{m['name']} differs at --rtol {arguments.rtol:g} --atol {arguments.atol:g}"
+                          + (f": {m['remark']}" if m["remark"] else ""))
 
 
 def show_graph(graph: dict | None, console) -> None:
@@ -183,6 +185,6 @@ def show_graph(graph: dict | None, console) -> None:
     for word, sign in (("removed", "-"), ("added", "+")):
         nodes = graph[word]
         for node in nodes[:SHOWN]:
-            console.print(f"{sign} {node['op']} -> {', '.join(node['results'])}{'  ' + node['location'] if node['location'] else ''}")
+            console.print(f"{sign} {node['op']} -> {', '.join(node['results'])}  {node['location']}".rstrip())
         if len(nodes) > SHOWN:
             console.print(f"{sign} and {len(nodes) - SHOWN} more")

@@ -9,7 +9,7 @@ from ..parser import OK, add_compile_options, add_model_options
 SUMMARY = "why a value, node or kernel is compiled as it is: fusion, template, schedule, layout"
 EXAMPLES = """
 lamina explain model.onnx                          every kernel in a line, and what fusion refused
-lamina explain model.onnx k3                       a kernel: what is in it, why no more, its tile and what others would cost
+lamina explain model.onnx k3                       a kernel: what is in it, why no more, what others would cost
 lamina explain model.onnx /encoder/layer.0/Add     a node of the model, by its name or a part of it
 lamina explain net.py:forward --spec x=8,64 net.py:12 tanh
 lamina explain model.onnx %12 --json               a value, as `lamina ir` names it
@@ -21,7 +21,7 @@ def configure(parser) -> None:
     """The arguments of the command."""
     add_model_options(parser)
     parser.add_argument("what", nargs="*", metavar="WHAT",
-                        help="a value (%%12, an input, an output), a node (its name, line or operator), or a kernel (k3)")
+                        help="a value (%%12, an input, an output), a node (name, line or operator), or a kernel (k3)")
     parser.add_argument("--retraces", action="store_true",
                         help="why the jitted function MODEL was traced, while its file was run")
     add_compile_options(parser)

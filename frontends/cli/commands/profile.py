@@ -21,7 +21,7 @@ def configure(parser) -> None:
     parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC",
                         help="an input (see lamina run); others are random")
     parser.add_argument("--by", choices=KEYS, default="kernel",
-                        help="what a row stands for: a kernel (default), a launch of one, a line of the program, a layer")
+                        help="what a row stands for: a kernel (default), a launch, a line of the program, a layer")
     parser.add_argument("--depth", type=int, metavar="N", help="layers by the first N parts of their path")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="the N longest rows (default 20; 0: all)")
     parser.add_argument("--trace", metavar="FILE",
