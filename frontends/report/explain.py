@@ -28,6 +28,7 @@ TEMPLATES = {"loops": "loops over the elements of its results",
              "attention": "attention: a block of scores at a time, which stay in cache",
              "single": "loops that the op itself writes"}
 ALTERNATIVES = 4  # that are shown
+MOST_KERNELS = 20  # of one answer: an unrolled loop's line has thousands
 PRODUCTS = ("contraction", "gated")
 Key = tuple[str, str]  # a node's op and place: what later stages keep of it
 
@@ -77,7 +78,7 @@ class Explainer:
         name or a part of the place that they come from, or by their op. LaminaError where nothing is called that."""
         number = self._kernel_number(what)
         if number is not None:
-            return {"asked": what, "kind": "kernel", "kernels": [self.kernel(number)]}
+            return {"asked": what, "kind": "kernel", "more": 0, "kernels": [self.kernel(number)]}
         if what in self.labels:
             value = self.labels[what]
             answer = {"asked": what, "kind": "value", "type": type_data(value.type), "text": str(value.type)}
@@ -122,8 +123,8 @@ class Explainer:
             note = ("no kernel has its place: it was folded, or merged into what follows it, "
                     f"{follower.op.name} ({follower.location})") \
                 if kernels else "no kernel: it was folded into constants or simplified away, or nothing uses it"
-        return {"nodes": [_node_data(n) for n in nodes], "note": note,
-                "kernels": [self.kernel(n, asked) for n in kernels]}
+        return {"nodes": [_node_data(n) for n in nodes], "note": note, "more": max(0, len(kernels) - MOST_KERNELS),
+                "kernels": [self.kernel(n, asked) for n in kernels[:MOST_KERNELS]]}
 
     def _at(self, places: set[str]) -> list[int]:
         """The kernels that compute something of these places."""
@@ -213,8 +214,12 @@ class Explainer:
         return list(dict.fromkeys(found))
 
     def _remarks(self, asked: set[Key] | None) -> list[Remark]:
-        return [r for r in self.levels.remarks if r.about
-                and (asked is None or not asked.isdisjoint(map(_key, r.about)))]
+        return [r for r, keys in self._about if asked is None or not asked.isdisjoint(keys)]
+
+    @cached_property
+    def _about(self) -> list[tuple[Remark, frozenset[Key]]]:
+        """The remarks that name nodes, with these."""
+        return [(r, frozenset(map(_key, r.about))) for r in self.levels.remarks if r.about]
 
 
 def _key(node: Node) -> Key:

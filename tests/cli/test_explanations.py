@@ -161,6 +161,13 @@ def test_an_onnx_node_is_found_by_its_name(lamina, digits):
     assert data["kind"] == "node" and data["kernels"] and "conv" in data["kernels"][0]["ops"]
 
 
+def test_a_line_with_many_kernels_shows_some(lamina):
+    Path("net.py").write_text("import lamina as lm\ndef net(x):\n    for i in range(25):\n        x = lm.tanh(x @ x + i)\n"
+                              "    return x\n")
+    ended = lamina("explain", "net.py:net", "net.py:4", "--spec", "x=4,4")
+    assert ended.code == 0 and ended.out.count("\nkernel k") == 20 and "and 5 more kernels" in ended.out
+
+
 def test_why_a_function_was_traced_again(lamina):
     Path("net.py").write_text("import lamina as lm, numpy as np\n@lm.jit\ndef f(x):\n    return x + 1\n"
                               "f(np.ones(3))\nf(np.ones(4))\n")

@@ -96,6 +96,8 @@ def print_answer(data: dict, console) -> None:
         out(data["note"])
     for kernel in data["kernels"]:
         print_kernel(kernel, out, console.bold)
+    if data["more"]:
+        out(f"\nand {data['more']} more kernels")
 
 
 def print_kernel(kernel: dict, out, bold) -> None:
