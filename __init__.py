@@ -17,7 +17,7 @@ from .compiler.core.options import Options
 
 if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr__ finds the same names below
     from .compiler.graph.graph import Graph
-    from .frontends import data, nn, optim, random, testing, tree
+    from .frontends import data, nn, optim, random, testing, train, tree
     from .frontends.accumulation import accumulate_gradients
     from .frontends.array import linalg
     from .frontends.array.control import cond, fori_loop, scan, switch, while_loop
@@ -84,8 +84,7 @@ __array_api_version__ = "2024.12"
 #: Where what is no array function lives: a module, or a name in one.
 _MODULES = {"data": ".frontends.data", "linalg": ".frontends.array.linalg", "nn": ".frontends.nn",
             "onnx": ".frontends.onnx", "optim": ".frontends.optim", "random": ".frontends.random",
-            "testing": ".frontends.testing",
-            "tree": ".frontends.tree"}
+            "testing": ".frontends.testing", "train": ".frontends.train", "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
           **dict.fromkeys(("checkpoint", "custom_jvp", "custom_vjp"), ".frontends.custom_derivatives"),
           **dict.fromkeys(("grad", "jvp", "linearize", "value_and_grad", "vjp"), ".frontends.derivatives"),

@@ -47,7 +47,7 @@ STAGES = (
           "bodies fold and pack the constants that they use"),
     Stage("canonicalize", lambda g, t, o, r: canonicalize(g), "canonical",
           "folds and simplifies first, so that later passes meet few forms"),
-    Stage("join-products", lambda g, t, o, r: join_products(g), "canonical", "before products of inputs leave their loops: together"),
+    Stage("join-products", lambda g, t, o, r: join_products(g), "canonical", "before products of inputs leave their loops, and before layouts: together"),
     Stage("hoist", lambda g, t, o, r: hoist(g, r), "canonical", "products that leave a loop take part in all that follows"),
     Stage("delay-sums", lambda g, t, o, r: delay_sums(g, r), "canonical", "its products take part in all that follows, too"),
     Stage("layout", lambda g, t, o, r: propagate_layout(g), "canonical",

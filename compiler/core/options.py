@@ -18,8 +18,8 @@ class Options:
     winograd      False computes every convolution directly. True lets those of 3x3 constant float32 windows take
                   fewer multiplications where that is faster; docs/decisions/0009-winograd.md bounds the rounding error
     fuse          False keeps every operator in a kernel of its own (for looking and bisecting)
-    weights       the dtype in which constant weights of products lie: None keeps theirs; "bfloat16", "float16", "int8" or "int4"
-                  (passes/narrow_weights.py says what they lose). Arithmetic is not changed
+    weights       dtype in which constant float32 weights of products lie: "bfloat16", "float16", "int8" or "int4"
+                  (passes/narrow_weights.py says what they lose); None keeps theirs. Arithmetic stays float32
     check         "none", "each": run every level's interpreter after every pass and name the first that changes a number
     dump          folder into which every stage is written, or None
     """

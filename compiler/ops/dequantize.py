@@ -10,11 +10,7 @@ from ..core.dtypes import float32, int8, int32, uint8
 from ..core.types import TensorType
 from ..kernel import builder as k
 from .batching import all_batched
-from .constants import filled
-from .elementwise import Cast, Mul
 from .op import Op, Sample, dtype_error, require_axis, require_operands, shape_error
-from .rearrange import Reshape
-from .reduce import Reduce
 from .sample_arrays import draw
 
 
@@ -23,7 +19,7 @@ class Dequantize(Op):
     """(codes, scales) -> (codes - zero) * scales as float32, a scale for each `group` neighbours along `axis`.
 
     Codes are int8 or uint8. With 4 `bits` a uint8 holds two neighbours along `axis`, the first one in its lower half:
-    their values are 0 to 15. Scales are floats of the result's shape, but for `axis`, where there is one for each group.
+    their values are 0 to 15. Scales are floats of the result's shape, but for `axis`, where each group has one.
     """
 
     axis: int
@@ -31,6 +27,7 @@ class Dequantize(Op):
     bits: int = 8
     zero: int = 0
 
+    not_differentiable = "codes are integers, and scales were chosen with them"
     expands = True  # codes stay narrow where they are constants
 
     def infer(self, *types):
@@ -38,14 +35,16 @@ class Dequantize(Op):
         codes, scales = types
         require_axis(self, self.axis, codes.rank)
         if self.bits not in (4, 8) or codes.dtype not in ((uint8,) if self.bits == 4 else (int8, uint8)):
-            raise dtype_error(self, f"{self.bits} bits in {codes.dtype.name}", *types, hint="int8, uint8, or 4 in uint8")
+            raise dtype_error(self, f"{self.bits} bits in {codes.dtype.name}", *types,
+                              hint="8 in int8 or uint8, 4 in uint8")
         if not scales.dtype.is_float:
             raise dtype_error(self, "scales are floats", *types)
         extent = codes.shape[self.axis] * (8 // self.bits)
         shape = tuple(extent if i == self.axis else d for i, d in enumerate(codes.shape))
         groups = tuple(extent // self.group if i == self.axis else d for i, d in enumerate(shape))
         if self.group < 1 or extent != groups[self.axis] * self.group or scales.shape != groups:
-            raise shape_error(self, f"groups of {self.group} along axis {self.axis} of {shape} have scales {groups}", *types)
+            what = f"groups of {self.group} along axis {self.axis} of {shape} have scales {groups}"
+            raise shape_error(self, what, *types)
         return (TensorType(shape, float32),)
 
     def reference(self, codes, scales):
@@ -78,24 +77,17 @@ class Dequantize(Op):
 
     has_element = True
 
-    def vjp(self, builder, operands, results, cotangents):
-        """Codes are integers; a scale has the sum of its group's cotangents, each times its code without the zero point."""
-        codes, scales = operands
-        units = builder.emit(self, codes, filled(builder, TensorType(scales.shape, float32), 1))
-        parts = builder.emit(Mul(), units, cotangents[0])
-        split = (*scales.shape[:self.axis + 1], self.group, *scales.shape[self.axis + 1:])
-        summed = builder.emit(Reduce("sum", (self.axis + 1,)), builder.emit(Reshape(split), parts))
-        return None, summed if scales.dtype == float32 else builder.emit(Cast(scales.dtype), summed)
-
     def vmap(self, builder, operands, is_batched, size):
         op = replace(self, axis=self.axis + 1)
         return builder.emit_all(op, *all_batched(builder, operands, is_batched, size))
 
     @classmethod
     def samples(cls):
-        cases = [(cls(0, 4), (12, 5), (3, 5), "int8", "float32"), (cls(1, 6, 8, 128), (3, 6), (3, 1), "uint8", "float16"),
-                 (cls(0, 4, 4, 8), (6, 5), (3, 5), "uint8", "bfloat16"), (cls(1, 2, 4), (7, 17), (7, 17), "uint8", "float32"),
+        cases = [(cls(0, 4), (12, 5), (3, 5), "int8", "float32"),
+                 (cls(1, 6, 8, 128), (3, 6), (3, 1), "uint8", "float16"),
+                 (cls(0, 4, 4, 8), (6, 5), (3, 5), "uint8", "bfloat16"),
+                 (cls(1, 2, 4), (7, 17), (7, 17), "uint8", "float32"),
                  (cls(1, 1), (2, 3, 2), (2, 3, 2), "int8", "float32"), (cls(0, 2), (0, 3), (0, 3), "int8", "float32"),
                  (cls(0, 5), (5,), (1,), "int8", "float32")]
-        return [Sample(op, (draw(d, *codes), draw(s, *scales, seed=1)), grad=s == "float32")
+        return [Sample(op, (draw(d, *codes), draw(s, *scales, seed=1)), grad=False)
                 for op, codes, scales, d, s in cases]

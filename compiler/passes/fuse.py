@@ -30,7 +30,7 @@ from ..targets.target import Target
 from ..templates.problem import stored
 from .attention import match_attention
 from .gates import match_gates
-from .pack import weight_layout
+from .weights import weight_layout
 
 LARGEST_GROUP = 64
 WINDOW = 256  # how many nodes ahead of its seed a group may reach: keeps fusion linear in the graph

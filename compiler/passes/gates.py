@@ -17,7 +17,7 @@ from ..targets.target import Target
 from ..templates.gates import find_gates, is_part
 from ..templates.problem import stored
 from ..templates.tile import choose_gate_tile
-from .pack import weight_layout
+from .weights import weight_layout
 
 LONGEST = 16  # elementwise nodes between a product and where it is cut
 

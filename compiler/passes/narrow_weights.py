@@ -1,13 +1,15 @@
-"""In which dtype do constant weights lie in memory?  In a narrower one where the user says so: widened where they are used.
+"""In which dtype do constant weights lie in memory?  In a narrower one where the user says so, widened where they are
+used.
 
-A product with few rows runs as fast as its weights arrive, so half the bytes are half the time. Arithmetic stays float32. What a
-weight w loses (nothing else is rounded):
+A product with few rows runs as fast as its weights arrive, so half the bytes are half the time. Arithmetic stays
+float32. What a weight w loses (nothing else is rounded):
 
     bfloat16  at most 2^-8 |w|                              float16  2^-11 |w|, and weights beyond 65504 stay float32
     int8      max|w| / 254 of its output channel            int4     max|w| / 8 of its group of 32 weights
 
-int8 is symmetric with one scale for each output channel; int4 has a float16 scale for each group along the sum and the codes 0 to 15
-around 8, the largest weight of a group being exact at one end (as in llama.cpp's Q4_0).
+int8 is symmetric with one scale for each output channel; int4 has a float16 scale for each group along the sum and the
+codes 0 to 15 around 8, the largest weight of a group being exact at one end (as in llama.cpp's Q4_0). Where groups do
+not divide the sum, int4 is int8.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from ..ops.contract import Contract
 from ..ops.dequantize import Dequantize
 from ..ops.elementwise import Cast
 from ..targets.target import Target
-from .pack import weight_layout
+from .weights import weight_layout
 
 LEAST_WEIGHTS = 1 << 12  # fewer are not worth their error
 GROUP = 32  # int4 weights that share a scale
@@ -54,11 +56,11 @@ def narrow_weights(graph: Graph, target: Target, options: Options, remarks: Rema
 
 
 def _weights_of(node: Node, target: Target) -> int | None:
-    """Which operand of a contraction is constant weights that are large enough to be narrowed, and that its kernel packs."""
+    """Which operand of a contraction is constant weights that its kernel packs, and that are large enough."""
     if not isinstance(node.op, Contract) or node.results[0].dtype != float32:
         return None
-    return next((i for i in (1, 0) if isinstance(node.operands[i].op, Constant)
-                 and node.operands[i].type.size >= LEAST_WEIGHTS and weight_layout(node, i, 0, target) is not None), None)
+    return next((i for i, o in reversed(list(enumerate(node.operands))) if isinstance(o.op, Constant)
+                 and o.type.size >= LEAST_WEIGHTS and weight_layout(node, i, 0, target) is not None), None)
 
 
 def _narrow(builder: Builder, weights: Value, node: Node, position: int, kind: str) -> Value | None:

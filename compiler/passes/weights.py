@@ -15,6 +15,7 @@ from ..ops.dequantize import Dequantize
 from ..ops.op import Op
 from ..ops.pack import Unpack
 from ..targets.target import Target
+from ..templates.narrow import narrow_layout
 from ..templates.problem import code_sets, stored
 from ..templates.tile import choose_gate_tile, choose_tile
 
@@ -49,6 +50,9 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
     if isinstance(main.op, Conv):
         if side != 1 or coded:
             return None
+        narrow = narrow_layout(main, target)
+        if narrow is not None:
+            return narrow
         rank, groups = len(main.op.strides), main.op.groups
         letters = "uvw"[:rank] + "cgo"
         split = (*shape[:-1], groups, shape[-1] // groups)
@@ -57,7 +61,7 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
         return Unpack(shape, split, letters, "g", letters[:rank] + "c", "o", tile.width)
     inputs, result = main.op.spec.split("->")
     mine, other = (inputs.split(",")[side], inputs.split(",")[1 - side])
-    if coded and (gates or [c for c in mine if c in other and c not in result and len(mine) == 2] != [mine[weight.op.axis]]):
+    if coded and (gates or len(mine) != 2 or mine[weight.op.axis] in result or mine[weight.op.axis] not in other):
         return None
     extent = dict(zip(mine, shape))
     columns = [c for c in result if c in mine and c not in other]

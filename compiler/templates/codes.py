@@ -1,4 +1,4 @@
-"""How are coded weights multiplied?  Widened in registers; the scale of a run of them meets their sum, not each of them.
+"""How are coded weights multiplied?  Widened in registers; the scale of a run of them meets their sum.
 
 sum over k of x[k] * (code[k] - zero) * scale = scale * (sum of x[k] * code[k] - zero * sum of x[k]): a weight costs its
 conversion and one multiply-add, and a byte of weights is all that memory moves. Of a byte b with two codes, the lower

@@ -20,6 +20,7 @@ from .gates import find_gates
 from .epilogue import store_results
 from .codes import accumulate_codes
 from .microkernel import accumulate_tile
+from .narrow import is_narrow, lower_narrow
 from .problem import Axis, decode, find_main, make_problem
 from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, epilogue_cost, most_rows, tile_rows
 from .winograd import is_winograd, lower_winograd
@@ -36,6 +37,8 @@ def lower_contraction(body: Graph, params: list[Buffer], results: list[Buffer], 
         return lower_depthwise(body, params, results, target, name)
     if is_winograd(main):
         return lower_winograd(body, params, results, target, name)
+    if is_narrow(main):
+        return lower_narrow(body, params, results, target, name)
     return _Contraction(body, params, results, target).kernel(name)
 
 

@@ -117,11 +117,11 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
             line.insert(0, block.let("at", mod(rest, as_expr(extent))))
             rest = floordiv(rest, as_expr(extent))
         line.insert(0, block.let("at", rest))
-        _groups_of_pixels(block, elements, last, pixels, lambda start, count: one_group(line, start, count))
+        pixel_groups(block, elements, last, pixels, lambda start, count: one_group(line, start, count))
     return Kernel(name, (*own.values(), *outs), block.statements, tuple(symbols))
 
 
-def _groups_of_pixels(block: BlockBuilder, elements: Elements, extent: Dim, size: int, visit) -> None:
+def pixel_groups(block: BlockBuilder, elements: Elements, extent: Dim, size: int, visit) -> None:
     """`visit(start, count)` in loops over a line: groups of `size`, and the rest in one shorter group, or one by one."""
     whole = extent // size
     with block.loop("group", whole) as number:

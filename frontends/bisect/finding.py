@@ -1,4 +1,5 @@
-"""What does a bisection say?  Whether the outputs agree with the reference, and if not, which value goes wrong first, where and how."""
+"""What does a bisection say?  Whether the outputs agree with the reference, and if not, which value goes wrong first,
+where and how."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ _MANTISSA = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}  # bits
 
 
 def ulps(expected: np.ndarray, got: np.ndarray, dtype: str) -> np.ndarray:
-    """How far `got` is from `expected`, in units in the last place of `dtype` at `expected`; inf where one is not finite, 0 where they
-    are equal or both NaN. Of integers it is the difference."""
+    """How far `got` is from `expected`, in units in the last place of `dtype` at `expected`; inf where one is not
+    finite, 0 where they are equal or both NaN. Of integers it is the difference."""
     a, b = np.asarray(expected).astype(np.float64), np.asarray(got).astype(np.float64)
     with np.errstate(all="ignore"):
         if dtype not in _MANTISSA:
@@ -28,7 +29,8 @@ def ulps(expected: np.ndarray, got: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def largest_ulps(expected: np.ndarray, got: np.ndarray) -> float:
-    """How far an output is off, in units in the last place of its largest element: small ones may be differences of large ones."""
+    """How far an output is off, in units in the last place of its largest element: small ones may be differences of
+    large ones."""
     wide = np.asarray(expected).astype(np.float64)
     finite = np.abs(wide[np.isfinite(wide)])
     far = np.abs(wide - np.asarray(got).astype(np.float64))[np.isfinite(wide)].max(initial=0.0)
@@ -43,7 +45,8 @@ def agree(expected: Sequence[Expected], got: Sequence[np.ndarray]) -> bool:
 
 @dataclass(frozen=True)
 class Difference:
-    """The element that is furthest off: its `index`, what was `expected` there and what it is; `wrong` of `elements` differ."""
+    """The element that is furthest off: its `index`, what was `expected` there and what it is; `wrong` of `elements`
+    differ."""
 
     index: tuple[int, ...]
     expected: float | int | bool
@@ -54,7 +57,8 @@ class Difference:
 
     def __str__(self) -> str:
         at = f"[{', '.join(map(str, self.index))}] " if self.index else ""
-        return f"{at}is {self.got!r}, expected {self.expected!r}: {_count(self.ulps)} ulp; {self.wrong:,} of {self.elements:,} elements differ"
+        return (f"{at}is {self.got!r}, expected {self.expected!r}: {_count(self.ulps)} ulp; "
+                f"{self.wrong:,} of {self.elements:,} elements differ")
 
 
 def difference(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> Difference:
@@ -62,7 +66,8 @@ def difference(expected: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> Diff
     got = np.asarray(got)
     far = np.where(wrong, ulps(expected, got, as_dtype(got.dtype).name), -1.0)
     index = np.unravel_index(int(np.argmax(far)), far.shape) if far.ndim else ()
-    return Difference(tuple(map(int, index)), np.asarray(expected)[index].item(), _plain(got[index]), float(far[index]), int(wrong.sum()), wrong.size)
+    return Difference(tuple(map(int, index)), np.asarray(expected)[index].item(), _plain(got[index]), float(far[index]),
+                      int(wrong.sum()), wrong.size)
 
 
 def _plain(value):
@@ -73,9 +78,9 @@ def _plain(value):
 class Finding:
     """The first value that is wrong.
 
-    `stage` says what makes it so: "reference" (the imported graph itself differs), "pass" (`name` is the pass), "kernel" (`name` is
-    the kernel, `launch` counts from 1), "memory" or "host program". `value` is the value as its graph's text has it, `operator` what
-    computes it, `location` the user's line or the model's node.
+    `stage` says what makes it so: "reference" (the imported graph itself differs), "pass" (`name` is the pass),
+    "kernel" (`name` is the kernel, `launch` counts from 1), "memory" or "host program". `value` is the value as its
+    graph's text has it, `operator` what computes it, `location` the user's line or the model's node.
     """
 
     stage: str
@@ -88,19 +93,22 @@ class Finding:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        heads = {"reference": "the graph as it was imported or traced differs from the reference", "pass": f"the pass {self.name!r} changes a number",
+        heads = {"reference": "the graph as it was imported or traced differs from the reference",
+                 "pass": f"the pass {self.name!r} changes a number",
                  "kernel": f"kernel {self.name} (launch {self.launch}) computes a wrong value",
                  "memory": f"kernel {self.name} (launch {self.launch}) meets memory that is overwritten too early",
                  "host program": "every kernel is right; the native program around them is wrong"}
-        rows = [("value", self.value), ("operator", self.operator), ("from", self.location), ("there", str(self.difference or ""))]
-        lines = [heads[self.stage], *(f"  {name:<9} {text}" for name, text in rows if text), *(f"  {note}" for note in self.notes)]
-        return "\n".join(lines)
+        rows = [("value", self.value), ("operator", self.operator), ("from", self.location),
+                ("there", str(self.difference or ""))]
+        told = [f"{name:<9} {text}" for name, text in rows if text]
+        return "\n  ".join([heads[self.stage], *told, *self.notes])
 
 
 @dataclass(frozen=True)
 class Bisection:
-    """What a bisection found. `agrees`: every output is as the reference has it, as far as roundings allow; `largest_ulps` is how far
-    off each is, in units in the last place of its largest element. `finding` is the first wrong value where they don't; `remarks` tell what else was seen."""
+    """What a bisection found. `agrees`: every output is as the reference has it, as far as roundings allow;
+    `largest_ulps` is how far off each is, in units in the last place of its largest element. `finding` is the first
+    wrong value where they don't; `remarks` tell what else was seen."""
 
     agrees: bool
     reference: str

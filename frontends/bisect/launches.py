@@ -11,7 +11,7 @@ from typing import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ...compiler.check import Expected, disturbed, expect
+from ...compiler.check import Expected, expect
 from ...compiler.core.dims import evaluate
 from ...compiler.core.errors import LaminaError
 from ...compiler.graph.graph import Graph
@@ -43,7 +43,8 @@ class Wrong:
 
 
 class LaunchSearch:
-    """The search among the launches of a program for `arrays`. `alone` bisects a group whose operators have kernels of their own."""
+    """The search among the launches of a program for `arrays`. `alone` bisects a group whose operators have kernels of
+    their own."""
 
     def __init__(self, levels: Levels, stepper: Stepper, arrays: Sequence[np.ndarray], tell: Callable,
                  alone: Callable[[Graph, Sequence[np.ndarray]], Bisection] | None):
@@ -51,7 +52,8 @@ class LaunchSearch:
         self.nodes = {id(launch): node for launch, node in levels.launches}
 
     def first_wrong(self) -> Finding | None:
-        """The first launch that writes what the operators of its group don't give for what it read, with whom to blame."""
+        """The first launch that writes what the operators of its group don't give for what it read, with whom to
+        blame."""
         wrong = self.search(apart=False)
         if wrong is None:
             return None
@@ -82,16 +84,19 @@ class LaunchSearch:
         operator = inner.op.name if inner.op is not None else "parameter"
         if len(operators) > 1:
             operator += f", the last of {len(operators)} in the group {launch.label}"
-        label = label_all(list(self.levels.passes.values())[-1])[node.results[wrong.result]] if node is not None else launch.label
-        return Finding(stage, self.kernel(launch).name, f"{label}: {inner.type}", operator, str(launch.location or ""), wrong.difference,
-                       wrong.number + 1, tuple(filter(None, notes)))
+        label = launch.label
+        if node is not None:
+            label = label_all(list(self.levels.passes.values())[-1])[node.results[wrong.result]]
+        return Finding(stage, self.kernel(launch).name, f"{label}: {inner.type}", operator, str(launch.location or ""),
+                       wrong.difference, wrong.number + 1, tuple(filter(None, notes)))
 
     def kernel(self, launch: Launch):
         return self.levels.program.kernels[launch.kernel]
 
-    # ---- whom to blame --------------------------------------------------------------------------------------------------
+    # ---- whom to blame -----------------------------------------------------------------------------------------------
     def inside(self, wrong: Wrong) -> str:
-        """Which operator of the group is wrong where each has a kernel of its own: tried on the numbers that the group read."""
+        """Which operator of the group is wrong where each has a kernel of its own: tried on the numbers that the group
+        read."""
         group = graph_at_extents(wrong.launch.group.body, wrong.extents)
         if self.alone is None or sum(not n.op.is_view for n in group.nodes) < 2:
             return ""
@@ -105,22 +110,26 @@ class LaunchSearch:
         return f"in a kernel of its own, {found.finding.operator}{at} is wrong, too"
 
     def layer_to_blame(self, wrong: Wrong) -> str:
-        """Whether the kernel's loops are wrong already, or the native code made of them; nothing where they are too long to run."""
-        params = [(p, b) for p, b in zip(wrong.launch.places, self.kernel(wrong.launch).params) if b.role != "workspace"]
+        """Whether the kernel's loops are wrong already, or the native code made of them; nothing where they are too
+        long to run."""
+        kernel = self.kernel(wrong.launch)
+        params = [(p, b) for p, b in zip(wrong.launch.places, kernel.params) if b.role != "workspace"]
         operations = evaluate(graph_flops(wrong.launch.group.body), wrong.extents)
         if operations > MOST_OPERATIONS or sum(stretch(p, wrong.extents)[1] for p, _ in params) > MOST_ELEMENTS:
             return ""
         read = iter(wrong.reads)
         memory = {b.name: lay_out(None if b.role == "out" else next(read), p, wrong.extents) for p, b in params}
-        run_kernel(self.kernel(wrong.launch), {name: array for name, (array, _, _) in memory.items()}, wrong.extents,
+        run_kernel(kernel, {name: array for name, (array, _, _) in memory.items()}, wrong.extents,
                    origins={name: first for name, (_, first, _) in memory.items()})
         looped = [memory[b.name][2] for _, b in params if b.role in ("out", "inout")][wrong.result]
         is_alike = not expect("", looped).wrong(wrong.writes[wrong.result]).any()
-        return f"its loops {'compute the same: the lowering' if is_alike else 'are right: the code generation'} is to blame"
+        return ("its loops compute the same: the lowering is to blame" if is_alike
+                else "its loops are right: the code generation is to blame")
 
-    # ---- around the kernels ---------------------------------------------------------------------------------------------
+    # ---- around the kernels ------------------------------------------------------------------------------------------
     def around(self, expected: Sequence[Expected], got: Sequence[np.ndarray]) -> Finding:
-        """Every kernel is right by itself: what one reads was overwritten, or the native program around them is wrong."""
+        """Every kernel is right by itself: what one reads was overwritten, or the native program around them is
+        wrong."""
         seen: list[list[int]] = []
         self.stepper.run(self.arrays, lambda number, launch, reads: seen.append(list(map(_digest, reads))), apart=True)
         found: list[Finding] = []
@@ -129,24 +138,27 @@ class LaunchSearch:
             other = next((i for i, (r, digest) in enumerate(zip(reads, seen[number])) if _digest(r) != digest), None)
             if other is not None and not found:
                 slot = launch.places[other].storage.label
-                found.append(Finding("memory", self.kernel(launch).name, f"operand {other}, in the slot of {slot}", launch.label,
-                                     str(launch.location or ""), None, number + 1))
+                found.append(Finding("memory", self.kernel(launch).name, f"operand {other}, in the slot of {slot}",
+                                     launch.label, str(launch.location or ""), None, number + 1))
         stepped = self.stepper.run(self.arrays, watch)
         if found:
             return found[0]
         i = next(i for i, (e, o) in enumerate(zip(expected, got)) if e.wrong(o).any())
         port = self.levels.program.outputs[i]
-        return Finding("host program", "", f"output {port.name}: {port.type}", "", "", difference(expected[i].array, got[i], expected[i].wrong(got[i])),
+        return Finding("host program", "", f"output {port.name}: {port.type}", "", "",
+                       difference(expected[i].array, got[i], expected[i].wrong(got[i])),
                        notes=("run launch by launch the outputs are right",) if agree(expected, stepped) else ())
 
 
-def wrong_result(group: Graph, reads: Sequence[np.ndarray], writes: Sequence[np.ndarray], extents) -> tuple[int, Difference] | None:
+def wrong_result(group: Graph, reads: Sequence[np.ndarray], writes: Sequence[np.ndarray],
+                 extents: Mapping[str, int]) -> tuple[int, Difference] | None:
     """The first of `writes` that `group` does not give for `reads`, as far as roundings allow, and how it differs."""
     with np.errstate(all="ignore"):
         wanted = [w.astype(g.dtype, copy=False) for w, g in zip(shadow(group, reads, extents), writes)]
         if agree([expect("", w) for w in wanted], writes):
             return None
-        spread = [disturbed(group, reads, extents, seed) for seed in range(DISTURBED_RUNS)]
+        spread = [shadow(group, reads, extents, generator=np.random.default_rng(seed))
+                  for seed in range(DISTURBED_RUNS)]
     for i, (want, got) in enumerate(zip(wanted, writes)):
         wrong = expect("", want, [other[i] for other in spread]).wrong(got)
         if wrong.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Sequence
 
 import numpy as np
@@ -19,7 +20,8 @@ from .shadow import shadow
 class OnnxSearch:
     """One bisection of the ONNX model `source`, of which `graph` was imported, against onnxruntime."""
 
-    def __init__(self, source, graph: Graph, arrays: Sequence[np.ndarray], options: Options, tell=lambda what, done, total: None):
+    def __init__(self, source, graph: Graph, arrays: Sequence[np.ndarray], options: Options,
+                 tell=lambda what, done, total: None):
         self.source, self.graph, self.arrays, self.options, self.tell = source, graph, arrays, options, tell
 
     def run(self) -> Bisection:
@@ -31,12 +33,15 @@ class OnnxSearch:
         if found.finding is None or found.finding.stage != "reference":
             return found
         finding = self.first_node(values, names)
-        return found if finding is None else Bisection(False, found.reference, found.outputs, found.largest_ulps, finding)
+        return found if finding is None else replace(found, finding=finding)
 
     def first_node(self, values: dict[str, np.ndarray], names: dict[str, list[str]]) -> Finding | None:
         """The first node one of whose outputs is the result of no operator that was imported for it."""
         made: dict[str, list[tuple[Node, np.ndarray]]] = {}
-        shadow(self.graph, self.arrays, watch=lambda node, results: made.setdefault(node.location.name, []).extend((node, r) for r in results))
+
+        def keep(node: Node, results: Sequence[np.ndarray]) -> None:
+            made.setdefault(node.location.name, []).extend((node, result) for result in results)
+        shadow(self.graph, self.arrays, watch=keep)
         for name, outputs in names.items():
             for output in outputs:
                 want = values.get(output)
@@ -45,8 +50,8 @@ class OnnxSearch:
                     continue
                 node, got = alike[-1]
                 narrow = got.astype(want.dtype, copy=False)
-                return Finding("reference", "", f"{output}: {want.dtype.name}{list(want.shape)}", node.op.name, f"node {name!r}",
-                               difference(want, narrow, _wrong(want, got)))
+                return Finding("reference", "", f"{output}: {want.dtype.name}{list(want.shape)}", node.op.name,
+                               f"node {name!r}", difference(want, narrow, _wrong(want, got)))
         return None
 
 
@@ -55,11 +60,13 @@ def _wrong(want: np.ndarray, got: np.ndarray) -> np.ndarray:
 
 
 def node_values(source, feeds: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """(the values of a model by name as onnxruntime computes them, the outputs of each node by the name that importing gives it)."""
+    """(the values of a model by name as onnxruntime computes them, the outputs of each node by the name that importing
+    gives it)."""
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise LaminaError("this needs onnxruntime, which is not installed", hint='pip install onnxruntime, or reference="f64"') from error
+        raise LaminaError("this needs onnxruntime, which is not installed",
+                          hint='pip install onnxruntime, or reference="f64"') from error
     import onnx
     if isinstance(source, (str, os.PathLike)):
         model = onnx.load(os.fspath(source))
@@ -69,9 +76,10 @@ def node_values(source, feeds: dict[str, np.ndarray]) -> tuple[dict[str, np.ndar
         model = onnx.ModelProto.FromString(source.SerializeToString())
     else:
         raise LaminaError("onnxruntime runs ONNX models alone", hint='reference="f64" or "interpreter"')
-    names = {node.name or f"{node.op_type}_{i}": [o for o in node.output if o] for i, node in enumerate(model.graph.node)}
-    known = {value.name for value in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=o) for outputs in names.values() for o in outputs if o not in known)
+    names = {node.name or f"{node.op_type}_{i}": [o for o in node.output if o]
+             for i, node in enumerate(model.graph.node)}
+    inner = {output for outputs in names.values() for output in outputs} - {value.name for value in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(inner))
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3

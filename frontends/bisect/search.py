@@ -1,8 +1,9 @@
 """Which value of a model goes wrong first, and what makes it so?
 
-The outputs are compared with the reference. Where they differ, halving finds the first pass whose graph computes something else; where
-every graph is right, the compiled program runs launch by launch, and each kernel is held against the operators of its group on the very
-numbers that it read: what came before can't hide it, and neither fusion nor schedule change.
+The outputs are compared with the reference. Where they differ, halving finds the first pass whose graph computes
+something else; where every graph is right, the compiled program runs launch by launch, and each kernel is held against
+the operators of its group on the very numbers that it read: what came before can't hide it, and neither fusion nor
+schedule change.
 """
 
 from __future__ import annotations
@@ -24,29 +25,36 @@ from .launches import DISTURBED_RUNS, LaunchSearch
 from .shadow import shadow
 from .stepper import Stepper
 
+AMPLIFIED = ("the outputs differ by more than a rounding or two, but no more than roundings inside of the model explain: "
+             "it amplifies them")
 REFERENCES = ("f64", "interpreter")
 
 
 class Search:
     """One bisection of `graph` on `arrays`. `tell(what, done, total)` is told how far it is."""
 
-    def __init__(self, graph: Graph, arrays: Sequence[np.ndarray], options: Options, tell=lambda what, done, total: None):
+    def __init__(self, graph: Graph, arrays: Sequence[np.ndarray], options: Options,
+                 tell=lambda what, done, total: None):
         self.graph, self.options, self.tell = graph, options, tell
-        self.arrays = [np.ascontiguousarray(a, p.type.dtype.numpy).reshape(np.shape(a)) for a, p in zip(arrays, graph.params)]
+        self.arrays = [np.ascontiguousarray(a, p.type.dtype.numpy).reshape(np.shape(a))
+                       for a, p in zip(arrays, graph.params)]
         self.extents = bind_extents(graph, [a.shape for a in self.arrays])
         self.levels = Levels(graph, options, tell)
 
     def run(self, reference: str, given: Mapping[str, np.ndarray] | None = None) -> Bisection:
-        """Compare with `reference`: "f64", "interpreter", or the name of who computed the outputs that are `given` by name."""
+        """Compare with `reference`: "f64", "interpreter", or the name of who computed the outputs that are `given` by
+        name."""
         if self.levels.error is not None:
             raise self.levels.error
         names = self.graph.output_names
         self.tell("reference", 0, 0)
-        own = interpret(self.graph, self.arrays) if reference == "interpreter" else self.narrow(shadow(self.graph, self.arrays))
-        wanted = [np.asarray(given.get(name, array)) for name, array in zip(names, own)] if given is not None else own
+        own = (interpret(self.graph, self.arrays) if reference == "interpreter"
+               else self.narrow(shadow(self.graph, self.arrays)))
+        wanted = own if given is None else [np.asarray(given.get(name, array)) for name, array in zip(names, own)]
         for name, array, result in zip(names, wanted, own):
             if array.shape != result.shape:
-                raise LaminaError(f"output {name!r} of the reference has shape {array.shape}, the model's has {result.shape}")
+                raise LaminaError(f"output {name!r} of the reference has shape {array.shape}, "
+                                  f"the model's has {result.shape}")
         stepper = Stepper(self.levels)
         self.tell("compiled program", 0, 0)
         got = stepper.executable(*self.arrays)
@@ -60,11 +68,16 @@ class Search:
         self.expected = [replace(e, array=array) for e, array in zip(noisy, wanted)]
         if given is not None and not agree(self.expected, own):
             return result(self.difference_of_reference(own))
-        if agree(self.expected, got):
-            return result(None, "the outputs differ by more than a rounding or two, but no more than roundings inside of the model explain: "
-                                "it amplifies them")
+        launches = LaunchSearch(self.levels, stepper, self.arrays, self.tell, self.alone if self.options.fuse else None)
+        if agree(self.expected, got):  # a wrong kernel may hide in what roundings could have done
+            finding = launches.first_wrong()
+            return result(finding) if finding is not None else result(None, AMPLIFIED)
         self.expected = noisy
-        return result(self.first_pass() or self.first_launch(stepper, got))
+        return result(self.first_pass() or launches.first_wrong() or launches.around(self.expected, got))
+
+    def alone(self, group: Graph, reads: Sequence[np.ndarray]) -> Bisection:
+        """A bisection of a group whose operators have kernels of their own."""
+        return Search(group, reads, replace(self.options, fuse=False)).run("f64")
 
     def narrow(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         with np.errstate(all="ignore"):
@@ -91,14 +104,7 @@ class Search:
         return Finding(stage, name, f"output {graph.output_names[i]}: {value.type}", operator, location,
                        difference(expected.array, outputs[i], expected.wrong(outputs[i])))
 
-    def first_launch(self, stepper: Stepper, got: Sequence[np.ndarray]) -> Finding:
-        """Every graph is right: the launch, or what is around them."""
-        def alone(group: Graph, reads: Sequence[np.ndarray]) -> Bisection:
-            return Search(group, reads, replace(self.options, fuse=False)).run("f64")
-        search = LaunchSearch(self.levels, stepper, self.arrays, self.tell, alone if self.options.fuse else None)
-        return search.first_wrong() or search.around(self.expected, got)
-
-    # ---- passes ---------------------------------------------------------------------------------------------------------
+    # ---- passes ------------------------------------------------------------------------------------------------------
     def first_pass(self) -> Finding | None:
         """The pass that changes a number, found by halving; None where the last graph is right."""
         names, graphs = list(self.levels.passes), [self.graph, *self.levels.passes.values()]
@@ -115,8 +121,8 @@ class Search:
         return self.value_of_pass(names[wrong - 1], graphs[right], graphs[wrong])
 
     def value_of_pass(self, name: str, before: Graph, after: Graph) -> Finding:
-        """The first value behind the pass that differs from the one of the same operator, origin and size before it, else the output
-        that does."""
+        """The first value behind the pass that differs from the one of the same operator, origin and size before it,
+        else the output that does."""
         known: dict[tuple, list[np.ndarray]] = {}
 
         def keep(node: Node, results: Sequence[np.ndarray]) -> None:
@@ -130,7 +136,8 @@ class Search:
             for value, result in zip(node.results, results):
                 others = known.get(_key(node, result))
                 if not found and others and (changed := _changed(value, result, others)) is not None:
-                    found.append(Finding("pass", name, f"{labels[value]}: {value.type}", node.op.name, str(node.location), changed))
+                    found.append(Finding("pass", name, f"{labels[value]}: {value.type}", node.op.name,
+                                         str(node.location), changed))
         outputs = self.narrow(shadow(after, self.arrays, watch=compare))
         return found[0] if found else self.wrong_output("pass", name, after, outputs)
 
@@ -140,8 +147,8 @@ def _key(node: Node, array: np.ndarray) -> tuple[str, str, int]:
 
 
 def _changed(value: Value, result: np.ndarray, others: Sequence[np.ndarray]) -> Difference | None:
-    """How `result` differs from each of `others`; None where it is one of them. They are compared sorted, for passes transpose and
-    reshape; told is where it is off as it lies, where shapes allow it."""
+    """How `result` differs from each of `others`; None where it is one of them. They are compared sorted, for passes
+    transpose and reshape; told is where it is off as it lies, where shapes allow it."""
     in_order = np.sort(result, axis=None)
     expected = [expect("", np.sort(other, axis=None)) for other in others]
     if any(not e.wrong(in_order).any() for e in expected):

@@ -1,7 +1,7 @@
 """What does each launch of a program read and write?  The program in this process, one launch at a time.
 
-The kernels are the compiled ones, and places lie where the memory plan has them: fusion and schedule are those of a run. Only what
-happens between launches is done here instead of in the native host program.
+The kernels are the compiled ones, and places lie where the memory plan has them: fusion and schedule are those of a
+run. Only what happens between launches is done here instead of in the native host program.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ class Stepper:
         self._kernels = [kind(self._library.symbols[name]) for name in names]
         self._begin = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32)(support_function("lamina_begin"))
         self._end = ctypes.CFUNCTYPE(None, ctypes.c_int32)(support_function("lamina_end"))
-        self._constants = [resident(c) for c in artifact.constants]
+        self.constants = [resident(c) for c in artifact.constants]
 
     def run(self, arrays: Sequence[np.ndarray], watch, apart: bool = False) -> list[np.ndarray]:
-        """The outputs for `arrays`. `watch(number, launch, reads)` is called before each launch with copies of what it reads, and
-        gives what is called behind it with copies of what it wrote, or None. With `apart` no two storages share memory."""
+        """The outputs for `arrays`. `watch(number, launch, reads)` is called before each launch with copies of what it
+        reads, and gives what is called behind it with copies of what it wrote, or None. With `apart` no two storages
+        share memory."""
         return _Run(self, arrays, watch, apart).outputs()
 
     def launch(self, kernel: int, words: Sequence[int]) -> None:
@@ -60,7 +61,8 @@ class _Run:
     def __init__(self, stepper: Stepper, arrays, watch, apart: bool):
         program = stepper.program
         self.stepper, self.program, self.watch = stepper, program, watch
-        self.extents = bind_dims([p.name for p in program.inputs], [p.type for p in program.inputs], [np.shape(a) for a in arrays])
+        self.extents = bind_dims([p.name for p in program.inputs], [p.type for p in program.inputs],
+                                 [np.shape(a) for a in arrays])
         self.starts = starts_at(program.plan, self.extents)
         size = bytes_at(program.plan, self.extents)
         if apart:
@@ -70,9 +72,10 @@ class _Run:
                 size += -(-max(1, evaluate(storage.size, self.extents)) // ALIGNMENT) * ALIGNMENT
         self.arena = aligned_empty(size)
         self.arena[...] = POISON
-        outputs = [resident(np.empty(tuple(evaluate(d, self.extents) for d in p.type.shape), p.type.dtype.numpy)) for p in program.outputs]
-        self.memories = {"input": [resident(np.ascontiguousarray(a, p.type.dtype.numpy)) for a, p in zip(arrays, program.inputs)],
-                         "constant": stepper._constants, "output": outputs}
+        inputs = [resident(np.ascontiguousarray(a, p.type.dtype.numpy)) for a, p in zip(arrays, program.inputs)]
+        outputs = [resident(np.empty(tuple(evaluate(d, self.extents) for d in p.type.shape), p.type.dtype.numpy))
+                   for p in program.outputs]
+        self.memories = {"input": inputs, "constant": stepper.constants, "output": outputs}
         self.count = 0
 
     def outputs(self) -> list[np.ndarray]:
@@ -99,7 +102,8 @@ class _Run:
         symbols = self.program.kernels[launch.kernel].symbols
         self.stepper.launch(launch.kernel, [*map(self.address, launch.places), *(self.extents[s] for s in symbols)])
         if behind is not None:
-            behind([self.array(p).copy() for p, b in zip(launch.places, params) if b.role in ("out", "inout")], self.extents)
+            writes = [self.array(p).copy() for p, b in zip(launch.places, params) if b.role in ("out", "inout")]
+            behind(writes, self.extents)
         self.count += 1
 
     def loop(self, loop: Loop) -> None:
@@ -108,7 +112,9 @@ class _Run:
         while True:
             self.extents[loop.counter.name] = count
             self.steps(loop.before)
-            if trip is not None and count >= trip or loop.condition is not None and not self.array(loop.condition).item():
+            if trip is not None and count >= trip:
+                break
+            if loop.condition is not None and not self.array(loop.condition).item():
                 break
             self.steps(loop.steps)
             count += 1
@@ -118,7 +124,7 @@ class _Run:
         index = int(self.array(branch.index).item())
         self.steps(branch.branches[min(max(index, 0), len(branch.branches) - 1)])
 
-    # ---- memory ---------------------------------------------------------------------------------------------------------
+    # ---- memory ------------------------------------------------------------------------------------------------------
     def shape(self, place: Place) -> tuple[int, ...]:
         return tuple(evaluate(d, self.extents) for d in place.shape)
 
@@ -137,19 +143,22 @@ class _Run:
             return np.empty(shape, place.dtype.numpy)
         back, reach, strides = stretch(place, self.extents)
         size = place.dtype.itemsize
-        memory = np.frombuffer((ctypes.c_uint8 * (reach * size)).from_address(self.address(place) - back * size), place.dtype.numpy)
+        held = (ctypes.c_uint8 * (reach * size)).from_address(self.address(place) - back * size)
+        memory = np.frombuffer(held, place.dtype.numpy)
         return as_strided(memory[back:], shape, [s * size for s in strides])
 
 
 def stretch(place: Place, extents: Mapping[str, int]) -> tuple[int, int, list[int]]:
-    """The memory that a place reaches over: how many elements lie before its first one, how many there are, and its strides."""
+    """The memory that a place reaches over: how many elements lie before its first one, how many there are, and its
+    strides."""
     shape, strides = ([evaluate(d, extents) for d in dims] for dims in (place.shape, place.strides))
     back = -sum(min(0, (n - 1) * s) for n, s in zip(shape, strides))
     return back, back + sum(max(0, (n - 1) * s) for n, s in zip(shape, strides)) + 1, strides
 
 
 def lay_out(array: np.ndarray | None, place: Place, extents: Mapping[str, int]) -> tuple[np.ndarray, int, np.ndarray]:
-    """Memory of one dimension as a place lies in it, where in it the first element is, and the place in it; it holds `array`."""
+    """Memory of one dimension as a place lies in it, where in it the first element is, and the place in it; it holds
+    `array`."""
     back, reach, strides = stretch(place, extents)
     memory = np.zeros(reach, place.dtype.numpy)
     shape = tuple(evaluate(d, extents) for d in place.shape)

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("info", "check", "ir", "build", "run", "bench", "profile", "memory", "explain", "compare", "report", "bisect",
-            "doctor", "ops", "cache", "demo", "completion")
+COMMANDS = ("info", "check", "ir", "build", "run", "bench", "profile", "memory", "explain", "report", "compare",
+            "bisect", "doctor", "ops", "cache", "demo", "completion")
 LISTS = ("files", "what")  # the positional arguments that are lists
 
 OK, FAILED, USAGE, UNSUPPORTED, OVER_BUDGET, INTERNAL, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 141, 130
@@ -97,6 +97,8 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("compile options")
     group.add_argument("--target", default="host", help='the machine to compile for: host (default), x86-64-v3, aarch64-linux ...')
     group.add_argument("--max-memory", type=byte_count, metavar="BYTES", help="most bytes of the arena: 512MiB, 1.5G, 1000000")
+    group.add_argument("--weights", choices=("bfloat16", "float16", "int8", "int4"), metavar="DTYPE",
+                       help="store constant weights as bfloat16, float16, int8 or int4; arithmetic stays float32")
     group.add_argument("--no-fuse", action="store_true", help="every operator in a kernel of its own")
     group.add_argument("--no-winograd", action="store_true", help="every convolution directly, rounded as plain sums are")
     group.add_argument("--no-cache", action="store_true", help="neither read nor write the compile cache")

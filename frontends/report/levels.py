@@ -24,13 +24,14 @@ class Levels:
     `progress(stage, done, total)` is told how far the work is.
     """
 
-    def __init__(self, graph: Graph, options: Options = Options(), progress: Callable[[str, int, int], None] | None = None):
+    def __init__(self, graph: Graph, options: Options = Options(),
+                 progress: Callable[[str, int, int], None] | None = None):
         self.traced = graph
         self.options = options
         self.remarks = Remarks()
         self._tell = progress or (lambda stage, done, total: None)
 
-    # ---- graphs -------------------------------------------------------------------------------------------------------
+    # ---- graphs ------------------------------------------------------------------------------------------------------
     @cached_property
     def target(self):
         from ...compiler.targets.find import find_target
@@ -142,7 +143,8 @@ class Levels:
 
     @cached_property
     def launches(self) -> list[tuple[Launch, Node | None]]:
-        """Every launch of the program, in order, with the group that it computes (None for the copies and borders of placing)."""
+        """Every launch of the program, in order, with the group that it computes (None for the copies and borders of
+        placing)."""
         waiting: dict[int, deque[Node]] = {}
         for node in walk(list(self.passes.values())[-1]):
             if isinstance(node.op, Fused):
@@ -155,7 +157,8 @@ class Levels:
 
     @cached_property
     def fused_locations(self) -> dict[int, list[str]]:
-        """For each kernel number the locations of the nodes that it computes, from its launches and the groups behind them."""
+        """For each kernel number the locations of the nodes that it computes, from its launches and the groups behind
+        them."""
         out: dict[int, dict[str, None]] = {}
         for launch, _ in self.launches:
             out.setdefault(launch.kernel, {}).update(dict.fromkeys(map(str, launch_places(launch))))

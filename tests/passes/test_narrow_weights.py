@@ -104,7 +104,8 @@ def test_zeros_and_weights_that_do_not_fit():
     w[:, 3] = 0
     w[:32, 5] = 0
     for kind in KINDS:
-        (got,) = lm.compile(lambda x: x @ w, lm.TensorSpec((64, 64)), options=lm.Options(weights=kind))(np.eye(64, dtype="float32"))
+        executable = lm.compile(lambda x: x @ w, lm.TensorSpec((64, 64)), options=lm.Options(weights=kind))
+        (got,) = executable(np.eye(64, dtype="float32"))
         assert (got[:, 3] == 0).all() and (got[:32, 5] == 0).all()
     large = w * np.float32(1e6)
     executable = lm.compile(lambda x: x @ large, lm.TensorSpec((3, 64)), options=lm.Options(weights="float16"))
@@ -127,7 +128,8 @@ def test_small_and_other_weights_stay():
     np.testing.assert_allclose(got, x @ double, rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind, kernels", [("bfloat16", ["gated"]), ("float16", ["gated"]), ("int8", None), ("int4", None)])
+@pytest.mark.parametrize("kind, kernels", [("bfloat16", ["gated"]), ("float16", ["gated"]), ("int8", None),
+                                           ("int4", None)])
 def test_cells(kind, kernels):
     w = matrix(64, 256) / 8
 

@@ -20,11 +20,15 @@ def configure(parser) -> None:
     """The arguments of the command."""
     from ..arrays import INPUT_HELP
     add_model_options(parser)
-    parser.add_argument("files", nargs="*", metavar="FILE", help=".npy files in the order of the inputs, or .npz with arrays by name")
-    parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC", help=INPUT_HELP + " (default: rand:0)")
+    parser.add_argument("files", nargs="*", metavar="FILE",
+                        help=".npy files in the order of the inputs, or .npz with arrays by name")
+    parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC",
+                        help=INPUT_HELP + " (default: rand:0)")
     parser.add_argument("--reference", choices=REFERENCES, default="f64",
-                        help="what is right: the graph in double precision (f64), in its own (interpreter), or onnxruntime")
-    parser.add_argument("--expect", metavar="FILE", help="what is right: a .npz with the outputs by name (.npy: the only output)")
+                        help="what is right: the graph in double precision (f64), in its own (interpreter), or "
+                             "onnxruntime")
+    parser.add_argument("--expect", metavar="FILE",
+                        help="what is right: a .npz with the outputs by name (.npy: the only output)")
     add_compile_options(parser)
 
 
@@ -46,8 +50,8 @@ def run(arguments, console) -> int:
     reference = expected_arrays(arguments.expect, graph) if arguments.expect else arguments.reference
     dims = dict(arguments.dim) if source is arguments.model else None
     with console.progress(f"bisecting {Path(arguments.model).name}") as tell:
-        found = bisect(source, *feeds.values(), reference=reference, dims=dims, options=replace(model_options(arguments), dump=None, check="none"),
-                       tell=tell)
+        found = bisect(source, *feeds.values(), reference=reference, dims=dims, tell=tell,
+                       options=replace(model_options(arguments), dump=None, check="none"))
     if console.json:
         console.result("bisect", {"model": arguments.model, **found.data()})
     else:
@@ -73,8 +77,10 @@ def expected_arrays(path: str, graph) -> dict:
     found, names = read_arrays(path), graph.output_names
     if isinstance(found, np.ndarray):
         if len(names) != 1:
-            raise LaminaError(f"{path} holds one array, the model gives {', '.join(names)}", hint="give an .npz with arrays by name")
+            raise LaminaError(f"{path} holds one array, the model gives {', '.join(names)}",
+                              hint="give an .npz with arrays by name")
         return {names[0]: found}
     if not set(found) & set(names):
-        raise LaminaError(f"{path} holds {', '.join(found) or 'nothing'}: none of them is an output", hint=f"the outputs are {', '.join(names)}")
+        raise LaminaError(f"{path} holds {', '.join(found) or 'nothing'}: none of them is an output",
+                          hint=f"the outputs are {', '.join(names)}")
     return {name: array for name, array in found.items() if name in names}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..parser import OK, add_compile_options, add_model_options
 
-SUMMARY = "one offline HTML page of a model: its graph drawn, every stage, memory, kernels and decisions, linked by click"
+SUMMARY = "one offline HTML page of a model: its graph, every stage, memory, time and decisions, linked by click"
 EXAMPLES = """
 lamina report model.onnx                            measures it, and writes model.html into this folder
 lamina report model.onnx -o r.html --dim batch=8 -i x=@x.npy
@@ -18,14 +18,17 @@ lamina report model.py:forward --spec x=batch,128,f32 -o r.html
 def configure(parser) -> None:
     """The arguments of the command."""
     add_model_options(parser)
-    parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC", help="an input to measure with (see lamina run); others are random")
+    parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC",
+                        help="an input to measure with (see lamina run); others are random")
     parser.add_argument("--no-profile", action="store_true", help="don't measure: operations and bytes without times")
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to (default: the model's name with .html; - is standard output)")
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help="where to (default: the model's name with .html; - is standard output)")
     add_compile_options(parser)
 
 
 def run(arguments, console) -> int:
-    """Write the page. Where a stage fails it is written, too, with the error in the stage's column; the exit code is the error's."""
+    """Write the page. Where a stage fails it is written, too, with the error in the stage's column; the exit code is
+    the error's."""
     from dataclasses import replace
 
     from ...report.html import page

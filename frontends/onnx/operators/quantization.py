@@ -16,7 +16,7 @@ from ..table import Refusal, operator
 from .convolution import conv
 from .linear import matmul, shifted
 from .shape import reshape_to, tile
-from .values import axis_of, known, known_array, widened
+from .values import as_constant, axis_of, known, known_array, widened
 
 FLOAT = 1  # TensorProto.FLOAT
 LEAST_CODES = 1 << 12  # a smaller matrix is widened once, while importing
@@ -75,8 +75,8 @@ def dequantize(x, scale, zero=None, *, axis=1, block_size=0, output_dtype=0):
 
 
 def _coded_matrix(x, scale, zero, axis: int, block: int):
-    """A constant matrix of narrow integers with constant scales as Dequantize, so that it stays narrow in memory where a
-    product reads it; None for anything else."""
+    """A constant matrix of narrow integers with constant scales as Dequantize, so that it stays narrow in memory where
+    a product reads it; None for anything else."""
     codes, scales = known_array(x), known_array(scale)
     zeros = np.zeros(1, np.int8) if zero is None else known_array(zero)
     if codes is None or scales is None or zeros is None or codes.ndim != 2 or codes.size < LEAST_CODES:
@@ -98,7 +98,7 @@ def _coded_matrix(x, scale, zero, axis: int, block: int):
         codes, at = np.ascontiguousarray(np.moveaxis(unsigned[::2] | unsigned[1::2] << 4, 0, grouped)), at + shift
     elif bits == 4 or codes.dtype not in (np.int8, np.uint8):
         return None
-    return emit(Dequantize(grouped, group, bits, at), codes, scales)
+    return emit(Dequantize(grouped, group, bits, at), as_constant(codes), as_constant(scales))
 
 
 @operator("MatMulNBits", 1, domain="com.microsoft", ignored=("accuracy_level",))
@@ -117,7 +117,8 @@ def narrow_matmul(a, b, scales, zero_points=None, g_idx=None, bias=None, *, K, N
         if zeros.dtype == np.uint8 and bits == 4:
             zeros = np.stack([zeros & 15, zeros >> 4], -1).reshape(N, -1)[:, :K // block_size]
     if (zeros == zeros.flat[0]).all() and float(zeros.flat[0]).is_integer():
-        weights = emit(Dequantize(1, block_size, bits, int(zeros.flat[0])), codes, scales)
+        op = Dequantize(1, block_size, bits, int(zeros.flat[0]))
+        weights = emit(op, as_constant(codes), as_constant(scales))
     else:
         (wide,) = Dequantize(1, block_size, bits).evaluate(codes, np.ones_like(scales, np.float32))
         spread = [np.repeat(v.reshape(scales.shape).astype(np.float32), block_size, 1) for v in (zeros, scales)]

@@ -10,7 +10,7 @@ from ....compiler.core.dims import Dim
 from ....compiler.ops import Constant
 from ... import array as lm
 from ...array.operands import broadcast_arrays
-from ...array.tracer import Tracer
+from ...array.tracer import Tracer, current_trace
 from ..symbolic import SymbolicArray
 from ..table import Refusal
 
@@ -36,6 +36,12 @@ def known_array(value) -> np.ndarray | None:
     if isinstance(value, Tracer) and isinstance(value.value.op, Constant):
         return value.value.op.array
     return None
+
+
+def as_constant(array: np.ndarray) -> Tracer:
+    """`array` as a constant of the model: what is computed from it is not computed at once."""
+    trace = current_trace()
+    return Tracer(trace, trace.builder.constant(array))
 
 
 def _settings(tracer: Tracer) -> tuple[str, ...]:
