@@ -74,7 +74,8 @@ def launch_places(launch: Launch) -> list[Location]:
     flops: dict[Location, int] = {} if launch.location in (None, UNKNOWN) else {launch.location: 0}
     for node in launch.group.body.nodes if launch.group is not None else ():
         if node.location is not UNKNOWN:
-            flops[node.location] = flops.get(node.location, 0) + nominal(node.op.flops(*(o.type for o in node.operands)))
+            flops[node.location] = flops.get(node.location,
+                                             0) + nominal(node.op.flops(*(o.type for o in node.operands)))
     return sorted(flops, key=lambda place: -flops[place])
 
 

@@ -1,4 +1,5 @@
-"""What would other register tiles have cost a product?  An estimate of cycles, to be shown beside the tile that was taken."""
+"""What would other register tiles have cost a product?  An estimate of cycles, to be shown beside the tile that was
+taken."""
 
 from __future__ import annotations
 
@@ -17,15 +18,16 @@ PER_CYCLE = 2  # multiply-adds, and loads, that a core begins in a cycle
 
 @dataclass(frozen=True)
 class TileCost:
-    """A tile of `rows` x `columns`, and the cycles of one core that the product is estimated to take with it: those of its
-    multiply-adds or loads, whichever are more, of whole tiles, however many of their elements exist."""
+    """A tile of `rows` x `columns`, and the cycles of one core that the product is estimated to take with it: those of
+    its multiply-adds or loads, whichever are more, of whole tiles, however many of their elements exist."""
 
     rows: int
     columns: int
     cycles: float
 
 
-def tile_costs(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, taken: tuple[int, int]) -> list[TileCost]:
+def tile_costs(body: Graph, params: list[Buffer], results: list[Buffer], target: Target,
+               taken: tuple[int, int]) -> list[TileCost]:
     """The tile that was `taken` (rows, columns), and then those that were not, the cheapest first."""
     problem = make_problem(body, dict(zip(body.params, params)), results)
     dtype = problem.node.results[0].dtype.compute

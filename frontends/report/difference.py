@@ -1,4 +1,5 @@
-"""What differs between two graphs?  Nodes that one has and the other has not, by what they compute rather than by their names."""
+"""What differs between two graphs?  Nodes that one has and the other has not, by what they compute rather than by their
+names."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from ...compiler.ops.constant import Constant
 
 @dataclass(frozen=True)
 class Difference:
-    """`removed` are nodes of the first graph alone, `added` of the second; of each only those whose operands both graphs have: where the
-    difference begins. `ops` are (count in the first, in the second) by op, where they differ."""
+    """`removed` are nodes of the first graph alone, `added` of the second; of each only those whose operands both
+    graphs have: where the difference begins. `ops` are (count in the first, in the second) by op, where they differ."""
 
     removed: tuple[Node, ...]
     added: tuple[Node, ...]
@@ -26,13 +27,15 @@ def compare_graphs(first: Graph, second: Graph) -> Difference:
     a, b = _digests(first), _digests(second)
     removed, added = _alone(first, a, b), _alone(second, b, a)
     counts = [Counter(n.op.name for n in graph.nodes) for graph in (first, second)]
-    ops = {op: (counts[0][op], counts[1][op]) for op in sorted(counts[0].keys() | counts[1].keys()) if counts[0][op] != counts[1][op]}
+    ops = {op: (counts[0][op], counts[1][op]) for op in sorted(counts[0].keys() | counts[1].keys())
+           if counts[0][op] != counts[1][op]}
     results = [[digests[r] for r in graph.results] for graph, digests in ((first, a), (second, b))]
     return Difference(removed, added, ops, results[0] == results[1] and not (removed or added or ops))
 
 
 def _digests(graph: Graph) -> dict[Value, bytes]:
-    """What each value is computed from and how, as a hash (hash consing): equal for equal expressions of the parameters."""
+    """What each value is computed from and how, as a hash (hash consing): equal for equal expressions of the
+    parameters."""
     found: dict[Value, bytes] = {}
     for i, param in enumerate(graph.params):
         found[param] = _digest(f"param {i} {param.type}")
@@ -49,8 +52,8 @@ def _digest(*parts: str) -> bytes:
 
 
 def _alone(graph: Graph, own: dict[Value, bytes], other: dict[Value, bytes]) -> tuple[Node, ...]:
-    """The nodes that the other graph has not, though it has their operands. What is computed from constants alone counts as an
-    operand that it has, and as a node of its own where there is nothing else."""
+    """The nodes that the other graph has not, though it has their operands. What is computed from constants alone
+    counts as an operand that it has, and as a node of its own where there is nothing else."""
     known = set(other.values())
     numbers: set[Value] = set()
     begins: list[Node] = []
@@ -58,6 +61,7 @@ def _alone(graph: Graph, own: dict[Value, bytes], other: dict[Value, bytes]) -> 
     for node in graph.nodes:
         is_number = all(o in numbers for o in node.operands)
         numbers.update(node.results if is_number else ())
-        if all(own[o] in known or o in numbers for o in node.operands) and any(own[r] not in known for r in node.results):
+        if all(own[o] in known or o in numbers for o in node.operands) and any(own[r] not in known
+                                                                               for r in node.results):
             (constant if is_number else begins).append(node)
     return tuple(begins or constant)

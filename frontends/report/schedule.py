@@ -1,4 +1,5 @@
-"""How is a kernel scheduled?  Read off its loops: threads, lanes, registers, what is packed and what passes the caches by."""
+"""How is a kernel scheduled?  Read off its loops: threads, lanes, registers, what is packed and what passes the caches
+by."""
 
 from __future__ import annotations
 
@@ -45,10 +46,12 @@ class Schedule:
         if self.tile is not None:
             found.append(f"sums of {self.tile[0]} x {self.tile[1]} elements are kept in registers")
         for buffer in self.workspaces:
-            found.append(f"{buffer.name} of {product(buffer.shape) * buffer.dtype.itemsize} bytes is made at run time, in the arena")
+            size = product(buffer.shape) * buffer.dtype.itemsize
+            found.append(f"{buffer.name} of {size} bytes is made at run time, in the arena")
         if self.stack:
             size = max(product(b.shape) * b.dtype.itemsize for b in self.stack)
-            found.append(f"blocks of {size} bytes wait on the stack" + (", for an epilogue too long for the registers" if self.is_apart else ""))
+            found.append(f"blocks of {size} bytes wait on the stack" + (", for an epilogue too long for the registers"
+                                                                        if self.is_apart else ""))
         found += ["what is read next is asked for ahead"] * self.prefetches
         found += ["results pass the caches by: they are larger"] * self.streams
         return found

@@ -39,7 +39,8 @@ def test_the_message_names_the_bound(executable, bounds, words):
 
 
 def test_what_is_not_fused_is_said_with_its_reason(executable):
-    with pytest.raises(AssertionError, match="computes contract, contract together\n(.|\n)*a contraction begins a kernel of its own"):
+    with pytest.raises(AssertionError,
+                       match="computes contract, contract together\n(.|\n)*a contraction begins a kernel of its own"):
         lm.testing.assert_fused(executable, "contract", "contract")
     with pytest.raises(AssertionError, match="no kernel computes sin at all"):
         lm.testing.assert_fused(executable, "tanh", "sin")

@@ -13,7 +13,7 @@ lamina bench model.onnx --threads 1,2 --vs onnxruntime    both in turns, so that
 lamina bench model.lam -i tokens=1x128xi64=rand:0:0..50256 --json
 lamina bench model.onnx --save base.json                  keep the times, and later, on this machine:
 lamina bench model.onnx --against base.json --assert "p50<=1.05x" --assert "p99<=20ms"
-lamina bench model.onnx --against old.lam --assert "p50<=1x"    an artifact of before, in turns: surer than times in a file
+lamina bench model.onnx --against old.lam --assert "p50<=1x"    an artifact of before, in turns: surer
 """
 PEERS = ("onnxruntime",)
 ROUNDS = 4  # of --min-time, at most, while an assertion is undecided
@@ -22,15 +22,20 @@ ROUNDS = 4  # of --min-time, at most, while an assertion is undecided
 def configure(parser) -> None:
     """The arguments of the command."""
     add_model_options(parser)
-    parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC", help="an input (see lamina run); others are random")
-    parser.add_argument("--threads", type=thread_counts, default=None, metavar="N,N", help="numbers of threads to measure with (default: all)")
+    parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC",
+                        help="an input (see lamina run); others are random")
+    parser.add_argument("--threads", type=thread_counts, default=None, metavar="N,N",
+                        help="numbers of threads to measure with (default: all)")
     parser.add_argument("--vs", choices=PEERS, help="measure this beside lamina, on the same inputs, in turns")
-    parser.add_argument("--min-time", type=float, default=1.0, metavar="SECONDS", help="at least this long for each contender (default 1)")
+    parser.add_argument("--min-time", type=float, default=1.0, metavar="SECONDS",
+                        help="at least this long for each contender (default 1)")
     parser.add_argument("--save", metavar="FILE", help="keep the times in a .json file, as a baseline")
-    parser.add_argument("--against", metavar="BASE", help="a baseline: a file that --save wrote, or a model or artifact, measured in turns")
+    parser.add_argument("--against", metavar="BASE",
+                        help="a baseline: a file that --save wrote, or a model or artifact, measured in turns")
     parser.add_argument("--assert", dest="assertions", action="append", default=[], metavar="LIMIT",
-                        help='"p50<=1.05x" of the baseline, "p99<=3ms": exit 1 where the samples prove it broken, at 95 %% confidence')
-    parser.add_argument("--any-machine", action="store_true", help="compare with a baseline from another machine all the same")
+                        help='"p50<=1.05x" of the baseline, "p99<=3ms": exit 1 where the samples prove it broken')
+    parser.add_argument("--any-machine", action="store_true",
+                        help="compare with a baseline from another machine all the same")
     add_compile_options(parser)
 
 
@@ -54,7 +59,8 @@ def run(arguments, console) -> int:
     from ..timing import parse_assertion
     assertions = [parse_assertion(text) for text in arguments.assertions]
     if any(a.is_ratio for a in assertions) and not arguments.against:
-        raise LaminaError(f"{next(a.text for a in assertions if a.is_ratio)} is a multiple of nothing", hint="--against a baseline")
+        raise LaminaError(f"{next(a.text for a in assertions if a.is_ratio)} is a multiple of nothing",
+                          hint="--against a baseline")
     if arguments.vs and not arguments.model.endswith(".onnx"):
         raise LaminaError(f"--vs {arguments.vs} needs an .onnx file, MODEL is {arguments.model}")
     if arguments.vs:
@@ -71,7 +77,8 @@ def run(arguments, console) -> int:
     if baseline is not None:
         for difference in require_comparable(baseline, arguments.against, inputs, counts, arguments.any_machine):
             console.error(f"{arguments.against} was taken on another machine: {difference}")
-    before = load_executable(arguments_for(arguments, arguments.against), console) if arguments.against and baseline is None else None
+    runs = arguments.against and baseline is None
+    before = load_executable(arguments_for(arguments, arguments.against), console) if runs else None
     found = {}
     for threads in counts:
         contenders = {"lamina": lambda: executable.run(feeds, threads=threads)}
@@ -83,13 +90,15 @@ def run(arguments, console) -> int:
         found[threads] = judge(contenders, known, assertions, arguments.min_time)
     samples = {threads: taken for threads, (taken, _) in found.items()}
     if arguments.save:
-        save_baseline(arguments.save, arguments.model, inputs, {threads: taken["lamina"] for threads, taken in samples.items()})
-    return show(arguments, console, samples, {threads: verdicts for threads, (_, verdicts) in found.items()}, inputs, prepared)
+        save_baseline(arguments.save, arguments.model, inputs,
+                      {threads: taken["lamina"] for threads, taken in samples.items()})
+    return show(arguments, console, samples, {threads: verdicts for threads, (_, verdicts) in found.items()}, inputs,
+                prepared)
 
 
 def judge(contenders: dict, known, assertions, least_seconds: float) -> tuple[dict, list[dict]]:
-    """(samples by contender, what they say of the baseline's medians and of each assertion). Measures on while an assertion is
-    undecided. `known` are the baseline's samples, where it can't run."""
+    """(samples by contender, what they say of the baseline's medians and of each assertion). Measures on while an
+    assertion is undecided. `known` are the baseline's samples, where it can't run."""
     from ..timing import measure, quantile_interval, ratio_interval
     samples = None
     for _ in range(ROUNDS):
@@ -97,11 +106,15 @@ def judge(contenders: dict, known, assertions, least_seconds: float) -> tuple[di
         base = known if known is not None else samples.get("base")
         found = []
         if base is not None:
-            found.append({"assertion": None, "is_ratio": True, "verdict": None, **vars(ratio_interval(samples["lamina"], base, 0.5, known is None))})
+            found.append({"assertion": None, "is_ratio": True, "verdict": None,
+                          **vars(ratio_interval(samples["lamina"], base, 0.5, known is None))})
         for assertion in assertions:
-            interval = ratio_interval(samples["lamina"], base, assertion.quantile, known is None) if assertion.is_ratio else \
-                quantile_interval(samples["lamina"], assertion.quantile)
-            found.append({"assertion": assertion.text, "is_ratio": assertion.is_ratio, "verdict": assertion.verdict(interval), **vars(interval)})
+            if assertion.is_ratio:
+                interval = ratio_interval(samples["lamina"], base, assertion.quantile, known is None)
+            else:
+                interval = quantile_interval(samples["lamina"], assertion.quantile)
+            found.append({"assertion": assertion.text, "is_ratio": assertion.is_ratio,
+                          "verdict": assertion.verdict(interval), **vars(interval)})
         if all(v["verdict"] != "undecided" for v in found):
             break
     return samples, found
@@ -110,11 +123,14 @@ def judge(contenders: dict, known, assertions, least_seconds: float) -> tuple[di
 def show(arguments, console, samples: dict, verdicts: dict, inputs: dict, prepared: float) -> int:
     """Print the results; the exit code."""
     from ..timing import summarize
-    rows = [{"contender": name, "threads": threads, **summarize(s.times)} for threads, taken in samples.items() for name, s in taken.items()]
+    rows = [{"contender": name, "threads": threads, **summarize(s.times)} for threads, taken in samples.items()
+            for name, s in taken.items()]
     judged = [{"threads": threads, **v} for threads, found in verdicts.items() for v in found]
     if console.json:
-        console.result("bench", {"model": arguments.model, "inputs": inputs, "prepare_seconds": prepared, "results": rows,
-                                 "ratios": ratios(rows, arguments.vs), "against": arguments.against, "verdicts": judged})
+        console.result("bench", {"model": arguments.model, "inputs": inputs, "prepare_seconds": prepared,
+                                 "results": rows,
+                                 "ratios": ratios(rows, arguments.vs), "against": arguments.against,
+                                 "verdicts": judged})
     else:
         print_rows(rows, inputs, prepared, arguments, console)
         print_verdicts(judged, arguments.against, console)
@@ -149,7 +165,8 @@ def open_peer(path: str, feeds, threads: int):
 def ratios(rows: list[dict], peer: str | None) -> dict[str, float]:
     """The peer's median over lamina's, by number of threads: above 1 lamina is faster."""
     medians = {(row["contender"], row["threads"]): row["median"] for row in rows}
-    return {str(threads): medians[peer, threads] / time for (name, threads), time in medians.items() if name == "lamina"} if peer else {}
+    return {str(threads): medians[peer, threads] / time for (name, threads), time in medians.items()
+            if name == "lamina"} if peer else {}
 
 
 def print_rows(rows: list[dict], inputs: dict, prepared: float, arguments, console) -> None:
@@ -157,7 +174,8 @@ def print_rows(rows: list[dict], inputs: dict, prepared: float, arguments, conso
     from ..console import format_seconds
     console.note(f"ready in {format_seconds(prepared)}; inputs: " + ", ".join(f"{n} {t}" for n, t in inputs.items()))
     console.table(("contender", "threads", "median", "p90", "p99", "minimum", "samples"),
-                  [(r["contender"], r["threads"], *(format_seconds(r[k]) for k in ("median", "p90", "p99", "minimum")), r["samples"]) for r in rows])
+                  [(r["contender"], r["threads"], *(format_seconds(r[k]) for k in ("median", "p90", "p99", "minimum")),
+                    r["samples"]) for r in rows])
     for threads, ratio in ratios(rows, arguments.vs).items():
         console.print(f"{threads} thread{'s' * (threads != '1')}: lamina takes {1 / ratio:.2f} of {arguments.vs}'s time"
                       + (f" ({ratio:.2f} times as fast)" if ratio >= 1 else f" ({1 / ratio:.2f} times as slow)"))
@@ -168,6 +186,8 @@ def print_verdicts(verdicts: list[dict], base: str | None, console) -> None:
     from ..console import format_seconds
     words = {"holds": "holds", "broken": "is broken", "undecided": "is undecided; measure longer (--min-time)"}
     for v in verdicts:
-        low, value, high = (f"{v[k]:.3g}x" if v["is_ratio"] else format_seconds(v[k]) for k in ("low", "estimate", "high"))
+        low, value, high = (f"{v[k]:.3g}x" if v["is_ratio"] else format_seconds(v[k])
+                            for k in ("low", "estimate", "high"))
         what = f"{v['assertion']} {words[v['verdict']]}" if v["assertion"] else f"median beside that of {base}"
-        console.print(f"{v['threads']} thread{'s' * (v['threads'] != 1)}: {what}: {value}, between {low} and {high} (95 % confidence)")
+        console.print(f"{v['threads']} thread{'s' * (v['threads'] != 1)}: {what}: {value}, between {low} and {high} "
+                      "(95 % confidence)")

@@ -20,13 +20,17 @@ def configure(parser) -> None:
     """The arguments of the command."""
     from ..comparison import add_tolerance_options
     add_model_options(parser)
-    parser.add_argument("what", nargs="*", metavar="B", help="the other model; without one MODEL is compared with itself by --options-b")
+    parser.add_argument("what", nargs="*", metavar="B",
+                        help="the other model; without one MODEL is compared with itself by --options-b")
     for side in "ab":
         parser.add_argument(f"--options-{side}", action="append", default=[], metavar="NAME=VALUE",
-                            help=f"a compile option of {'MODEL' if side == 'a' else 'B'} alone: fuse=false, target=x86-64-v3 ... (lm.Options)")
-    parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC", help="an input (see lamina run); others are random")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="at most N threads (default: as many as this process may use)")
-    parser.add_argument("--min-time", type=float, default=1.0, metavar="SECONDS", help="measure each for this long (default 1; 0: don't)")
+                            help=f"a compile option of {'MODEL' if side == 'a' else 'B'} alone, such as fuse=false")
+    parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC",
+                        help="an input (see lamina run); others are random")
+    parser.add_argument("--threads", type=int, default=0, metavar="N",
+                        help="at most N threads (default: as many as this process may use)")
+    parser.add_argument("--min-time", type=float, default=1.0, metavar="SECONDS",
+                        help="measure each for this long (default 1; 0: don't)")
     add_tolerance_options(parser)
     add_compile_options(parser)
 
@@ -38,15 +42,18 @@ def run(arguments, console) -> int:
     if len(arguments.what) > 1:
         raise LaminaError(f"{len(arguments.what) + 1} models were given", hint="compare two")
     if not arguments.what and not (arguments.options_a or arguments.options_b):
-        raise LaminaError(f"{arguments.model} is to be compared with what?", hint="a second model, or --options-b fuse=false")
+        raise LaminaError(f"{arguments.model} is to be compared with what?",
+                          hint="a second model, or --options-b fuse=false")
     a = Side("a", arguments.model, arguments.options_a, arguments, console)
     b = Side("b", (*arguments.what, arguments.model)[0], arguments.options_b, arguments, console)
     feeds = gather_inputs(arguments.input, a.executable.inputs, a.executable.signature.symbols, fill="rand:0")
     if len(b.executable.inputs) != len(feeds):
-        raise LaminaError(f"{a.model} takes {len(feeds)} inputs, {b.model} {len(b.executable.inputs)}", hint="models of the same arguments compare")
+        raise LaminaError(f"{a.model} takes {len(feeds)} inputs, {b.model} {len(b.executable.inputs)}",
+                          hint="models of the same arguments compare")
     arrays = list(feeds.values())
     data = {"inputs": {n: f"{x.dtype.name}{list(x.shape)}" for n, x in feeds.items()}, "a": a.facts(), "b": b.facts(),
-            "graph": graph_difference(a, b), "kernels": kernel_difference(a, b), "outputs": output_differences(a, b, arrays, arguments),
+            "graph": graph_difference(a, b), "kernels": kernel_difference(a, b),
+            "outputs": output_differences(a, b, arrays, arguments),
             "time": time_ratio(a, b, arrays, arguments) if arguments.min_time > 0 else None}
     same = all(m["passed"] for m in data["outputs"])
     if console.json:
@@ -75,8 +82,10 @@ class Side:
         """Kernels, memory and size; in bytes."""
         artifact = self.executable.artifact
         cost, memory = artifact.manifest["cost"], artifact.manifest["memory"]
-        return {"model": self.model, "options": self.options, "kernels": cost["kernels"], "launches": cost["launches"], "flops": cost["flops"],
-                "arena_bytes": memory["arena_bytes"], "lower_bound": memory["lower_bound"], "weight_bytes": cost["weight_bytes"],
+        return {"model": self.model, "options": self.options, "kernels": cost["kernels"], "launches": cost["launches"],
+                "flops": cost["flops"],
+                "arena_bytes": memory["arena_bytes"], "lower_bound": memory["lower_bound"],
+                "weight_bytes": cost["weight_bytes"],
                 "code_bytes": sum(map(len, artifact.objects.values()))}
 
 
@@ -88,8 +97,10 @@ def graph_difference(a: Side, b: Side) -> dict | None:
     found = compare_graphs(a.graph, b.graph)
 
     def listed(nodes) -> list[dict]:
-        return [{"op": n.op.name, "results": [str(r.type) for r in n.results], "location": str(n.location)} for n in nodes]
-    return {"same": found.is_same, "ops": {op: list(counts) for op, counts in found.ops.items()}, "removed": listed(found.removed),
+        return [{"op": n.op.name, "results": [str(r.type) for r in n.results], "location": str(n.location)}
+                for n in nodes]
+    return {"same": found.is_same, "ops": {op: list(counts) for op, counts in found.ops.items()},
+            "removed": listed(found.removed),
             "added": listed(found.added)}
 
 
@@ -100,8 +111,8 @@ def kernel_difference(a: Side, b: Side) -> dict:
 
 
 def output_differences(a: Side, b: Side, arrays: list, arguments) -> list[dict]:
-    """For each output the largest difference, absolute and as a share of the largest magnitude in A, and whether it is within the
-    tolerances. Outputs correspond by name, or by position where their names differ."""
+    """For each output the largest difference, absolute and as a share of the largest magnitude in A, and whether it is
+    within the tolerances. Outputs correspond by name, or by position where their names differ."""
     import numpy as np
 
     from ....compiler.core.errors import LaminaError
@@ -109,7 +120,8 @@ def output_differences(a: Side, b: Side, arrays: list, arguments) -> list[dict]:
     names = [port.name for port in a.executable.outputs]
     others = [port.name for port in b.executable.outputs]
     if len(names) != len(others):
-        raise LaminaError(f"{a.model} has {len(names)} outputs, {b.model} {len(others)}", hint="models of the same results compare")
+        raise LaminaError(f"{a.model} has {len(names)} outputs, {b.model} {len(others)}",
+                          hint="models of the same results compare")
     expected, found = (dict(zip(keys, side.executable(*arrays, threads=arguments.threads))) for keys, side in
                        ((names, a), (others if set(names) == set(others) else names, b)))
     rows = []
@@ -122,21 +134,26 @@ def output_differences(a: Side, b: Side, arrays: list, arguments) -> list[dict]:
 def time_ratio(a: Side, b: Side, arrays: list, arguments) -> dict:
     """Both in turns: medians, and how many times as long B takes, with bounds."""
     from ..timing import measure, ratio_interval, summarize
-    samples = measure({name: lambda side=side: side.executable(*arrays, threads=arguments.threads) for name, side in (("a", a), ("b", b))},
+    samples = measure({name: lambda side=side: side.executable(*arrays, threads=arguments.threads) for name,
+                       side in (("a", a), ("b", b))},
                       arguments.min_time)
-    return {name: summarize(s.times) for name, s in samples.items()} | {"ratio": vars(ratio_interval(samples["b"], samples["a"], 0.5, True))}
+    return {name: summarize(s.times) for name, s in samples.items()} | {"ratio": vars(ratio_interval(samples["b"],
+                                                                                                     samples["a"], 0.5,
+                                                                                                     True))}
 
 
 def show(data: dict, arguments, console) -> None:
     """The comparison as tables."""
     from ..console import format_seconds
     a, b, graph, time = data["a"], data["b"], data["graph"], data["time"]
-    rows = [(key.replace("_", " "), a[key], b[key], "" if a[key] == b[key] else f"{b[key] / a[key]:.3g}x" if a[key] else "")
+    rows = [(key.replace("_", " "), a[key], b[key], "" if a[key] == b[key] else f"{b[key] / a[key]:.3g}x" if a[key]
+             else "")
             for key in a if key not in ("model", "options")]
     if time is not None:
         interval = time["ratio"]
         rows.append(("time, median", format_seconds(time["a"]["median"]), format_seconds(time["b"]["median"]),
-                     f"{interval['estimate']:.3g}x, {interval['low']:.3g} to {interval['high']:.3g} with 95 % confidence"))
+                     f"{interval['estimate']:.3g}x, {interval['low']:.3g} to {interval['high']:.3g} "
+                     "with 95 % confidence"))
     console.table(("", *(" ".join([side["model"], *side["options"]]) for side in (a, b)), "B over A"), rows)
     console.print()
     show_graph(graph, console)
@@ -147,12 +164,15 @@ def show(data: dict, arguments, console) -> None:
         console.print("kernels: the same")
     console.print()
     console.table(("output", "result", "elements", "outside", "largest difference", "of the largest value"),
-                  [(m["name"], "ok" if m["passed"] else "differs", m["elements"], m["mismatches"], f"{m['largest_difference']:.3g}"
-                    if m["largest_difference"] is not None else "-", f"{m['relative_difference']:.2g}" if m["relative_difference"] is not None
+                  [(m["name"], "ok" if m["passed"] else "differs", m["elements"], m["mismatches"],
+                    f"{m['largest_difference']:.3g}"
+                    if m["largest_difference"] is not None else "-", f"{m['relative_difference']:.2g}"
+                    if m["relative_difference"] is not None
                     else "-") for m in data["outputs"]])
     for m in data["outputs"]:
         if not m["passed"]:
-            console.error(f"{m['name']} differs at --rtol {arguments.rtol:g} --atol {arguments.atol:g}" + (f": {m['remark']}" if m["remark"] else ""))
+            console.error(f"{m['name']} differs at --rtol {arguments.rtol:g} --atol {arguments.atol:g}"
+                          + (f": {m['remark']}" if m["remark"] else ""))
 
 
 def show_graph(graph: dict | None, console) -> None:
@@ -165,6 +185,6 @@ def show_graph(graph: dict | None, console) -> None:
     for word, sign in (("removed", "-"), ("added", "+")):
         nodes = graph[word]
         for node in nodes[:SHOWN]:
-            console.print(f"{sign} {node['op']} -> {', '.join(node['results'])}{'  ' + node['location'] if node['location'] else ''}")
+            console.print(f"{sign} {node['op']} -> {', '.join(node['results'])}  {node['location']}".rstrip())
         if len(nodes) > SHOWN:
             console.print(f"{sign} and {len(nodes) - SHOWN} more")

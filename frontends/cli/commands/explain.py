@@ -9,7 +9,7 @@ from ..parser import OK, add_compile_options, add_model_options
 SUMMARY = "why a value, node or kernel is compiled as it is: fusion, template, schedule, layout"
 EXAMPLES = """
 lamina explain model.onnx                          every kernel in a line, and what fusion refused
-lamina explain model.onnx k3                       a kernel: what is in it, why no more, its tile and what others would cost
+lamina explain model.onnx k3                       a kernel: what is in it, why no more, what others would cost
 lamina explain model.onnx /encoder/layer.0/Add     a node of the model, by its name or a part of it
 lamina explain net.py:forward --spec x=8,64 net.py:12 tanh
 lamina explain model.onnx %12 --json               a value, as `lamina ir` names it
@@ -21,8 +21,9 @@ def configure(parser) -> None:
     """The arguments of the command."""
     add_model_options(parser)
     parser.add_argument("what", nargs="*", metavar="WHAT",
-                        help="a value (%%12, an input, an output), a node (its name, line or operator), or a kernel (k3)")
-    parser.add_argument("--retraces", action="store_true", help="why the jitted function MODEL was traced, while its file was run")
+                        help="a value (%%12, an input, an output), a node (name, line or operator), or a kernel (k3)")
+    parser.add_argument("--retraces", action="store_true",
+                        help="why the jitted function MODEL was traced, while its file was run")
     add_compile_options(parser)
 
 
@@ -34,7 +35,8 @@ def run(arguments, console) -> int:
     from ..model import load_graph, model_options
     if arguments.retraces:
         if arguments.what:
-            raise LaminaError("--retraces is about the whole function", hint="leave " + ", ".join(arguments.what) + " out")
+            raise LaminaError("--retraces is about the whole function",
+                              hint="leave " + ", ".join(arguments.what) + " out")
         return explain_retraces(arguments.model, console)
     graph = load_graph(arguments, console)
     with console.progress("compiling") as tell:
@@ -58,7 +60,8 @@ def explain_retraces(name: str, console) -> int:
     path, _, attribute = name.rpartition(":")
     found = import_object(path, attribute) if ".py:" in name else None
     if not isinstance(found, Jit):
-        raise LaminaError(f"{name} is no jitted function", hint="--retraces takes module.py:function, decorated with lm.jit")
+        raise LaminaError(f"{name} is no jitted function",
+                          hint="--retraces takes module.py:function, decorated with lm.jit")
     reasons = found.explain_retraces()
     if console.json:
         console.result("explain", {"model": name, "retraces": reasons})
@@ -82,7 +85,8 @@ def print_answer(data: dict, console) -> None:
     if data["kind"] == "value":
         made = data["made_by"]
         out(f"{data['asked']}: {data['text']}, " + (f"made by {_node(made)}" if made else "an input of the model"))
-        out("used by " + (_some([_node(n) for n in data["used_by"]], 6) if data["used_by"] else "nothing but the model's caller"))
+        out("used by " + (_some([_node(n) for n in data["used_by"]], 6) if data["used_by"]
+                          else "nothing but the model's caller"))
     elif data["kind"] == "node":
         for node in data["nodes"][:8]:
             out(f"{_node(node)} -> {', '.join(node['results'])}")
@@ -92,6 +96,8 @@ def print_answer(data: dict, console) -> None:
         out(data["note"])
     for kernel in data["kernels"]:
         print_kernel(kernel, out, console.bold)
+    if data["more"]:
+        out(f"\nand {data['more']} more kernels")
 
 
 def print_kernel(kernel: dict, out, bold) -> None:
@@ -116,7 +122,8 @@ def _refusals(remarks: list[dict]) -> list[str]:
     """The pairs that were not fused; those that differ in their places alone are one line."""
     alike: dict[tuple[str, str], list[str]] = {}
     for remark in remarks:
-        alike.setdefault((re.sub(r" \(.*?\)(?= with |$)", "", remark["subject"]), remark["reason"]), []).append(remark["subject"])
+        alike.setdefault((re.sub(r" \(.*?\)(?= with |$)", "", remark["subject"]), remark["reason"]),
+                         []).append(remark["subject"])
     return [f"{subjects[0] if len(subjects) == 1 else f'{len(subjects)} times {pair}'}: {reason}"
             for (pair, reason), subjects in alike.items()]
 
