@@ -4,13 +4,17 @@ where and how."""
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+import os
+import shlex
+from dataclasses import asdict, dataclass, field, replace
 from typing import Sequence
 
 import numpy as np
 
 from ...compiler.check import Expected
 from ...compiler.core.dtypes import as_dtype
+from ...compiler.graph.graph import Graph
+from ...compiler.graph.text import graph_constants
 
 _MANTISSA = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}  # bits of the fraction
 
@@ -108,7 +112,8 @@ class Finding:
 class Bisection:
     """What a bisection found. `agrees`: every output is as the reference has it, as far as roundings allow;
     `largest_ulps` is how far off each is, in units in the last place of its largest element. `finding` is the first
-    wrong value where they don't; `remarks` tell what else was seen."""
+    wrong value where they don't; `remarks` tell what else was seen. `case` is the smallest graph that is wrong, with
+    its arrays: the group of a wrong kernel with what it read, else the whole."""
 
     agrees: bool
     reference: str
@@ -116,6 +121,7 @@ class Bisection:
     largest_ulps: tuple[float, ...]
     finding: Finding | None = None
     remarks: tuple[str, ...] = ()
+    case: tuple[Graph, Sequence[np.ndarray]] | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         if self.agrees:
@@ -125,7 +131,19 @@ class Bisection:
 
     def data(self) -> dict:
         """As JSON data; numbers that JSON lacks are text."""
-        return _json(asdict(self))
+        return _json(asdict(replace(self, case=None)) )
+
+    def save(self, folder: str | os.PathLike) -> str:
+        """Write `case` into a folder, to see it again anywhere: the graph with its constants, its inputs, and what was
+        found. Returns the command that does."""
+        from ..cli.arrays import npz_bytes
+        from ..dump import DumpFolder
+        graph, arrays = self.case
+        dump = DumpFolder(folder)
+        dump("case", str(graph), graph_constants(graph))
+        (dump.folder / "inputs.npz").write_bytes(npz_bytes(dict(zip(graph.input_names, map(np.asarray, arrays)))))
+        (dump.folder / "finding.txt").write_text(f"{self}\n", encoding="utf-8")
+        return shlex.join(["lamina", "bisect", str(dump.folder / dump.files[0]), str(dump.folder / "inputs.npz")])
 
 
 def _json(value):

@@ -50,6 +50,8 @@ class LaunchSearch:
                  alone: Callable[[Graph, Sequence[np.ndarray]], Bisection] | None):
         self.levels, self.stepper, self.arrays, self.tell, self.alone = levels, stepper, arrays, tell, alone
         self.nodes = {id(launch): node for launch, node in levels.launches}
+        #: The operators of the kernel that is wrong, and what it read.
+        self.wrong_group: tuple[Graph, Sequence[np.ndarray]] | None = None
 
     def first_wrong(self) -> Finding | None:
         """The first launch that writes what the operators of its group don't give for what it read, with whom to
@@ -60,7 +62,8 @@ class LaunchSearch:
         elsewhere = self.search(apart=True)
         if elsewhere is None or elsewhere.number > wrong.number:
             return self.finding("memory", wrong, "where no two slots share memory it is right")
-        return self.finding("kernel", wrong, self.inside(wrong), self.layer_to_blame(wrong))
+        self.wrong_group = graph_at_extents(wrong.launch.group.body, wrong.extents), wrong.reads
+        return self.finding("kernel", wrong, self.inside(), self.layer_to_blame(wrong))
 
     def search(self, apart: bool) -> Wrong | None:
         """The first launch that is wrong; with `apart` no two slots share memory."""
@@ -94,14 +97,14 @@ class LaunchSearch:
         return self.levels.program.kernels[launch.kernel]
 
     # ---- whom to blame -----------------------------------------------------------------------------------------------
-    def inside(self, wrong: Wrong) -> str:
-        """Which operator of the group is wrong where each has a kernel of its own: tried on the numbers that the group
-        read."""
-        group = graph_at_extents(wrong.launch.group.body, wrong.extents)
+    def inside(self) -> str:
+        """Which operator of the wrong group is wrong where each has a kernel of its own: tried on the numbers that the
+        group read."""
+        group, reads = self.wrong_group
         if self.alone is None or sum(not n.op.is_view for n in group.nodes) < 2:
             return ""
         try:
-            found = self.alone(group, wrong.reads)
+            found = self.alone(group, reads)
         except LaminaError:  # not every group can be taken apart
             return ""
         if found.agrees:

@@ -25,8 +25,8 @@ from .launches import DISTURBED_RUNS, LaunchSearch
 from .shadow import shadow
 from .stepper import Stepper
 
-AMPLIFIED = ("the outputs differ by more than a rounding or two, but no more than roundings inside of the model explain: "
-             "it amplifies them")
+AMPLIFIED = ("the outputs differ by more than a rounding or two, but no more than roundings inside of the model "
+             "explain: it amplifies them")
 REFERENCES = ("f64", "interpreter")
 
 
@@ -61,14 +61,16 @@ class Search:
         far = tuple(map(largest_ulps, wanted, got))
 
         def result(finding: Finding | None, *remarks: str) -> Bisection:
-            return Bisection(finding is None, reference, names, far, finding, remarks)
+            case = launches.wrong_group if finding is not None and finding.stage == "kernel" else None
+            return Bisection(finding is None, reference, names, far, finding, remarks,
+                             case or (self.graph, self.arrays))
+        launches = LaunchSearch(self.levels, stepper, self.arrays, self.tell, self.alone if self.options.fuse else None)
         if agree(list(map(expect, names, wanted)), got):
             return result(None)
         noisy = self.with_noise(names, own)
         self.expected = [replace(e, array=array) for e, array in zip(noisy, wanted)]
         if given is not None and not agree(self.expected, own):
             return result(self.difference_of_reference(own))
-        launches = LaunchSearch(self.levels, stepper, self.arrays, self.tell, self.alone if self.options.fuse else None)
         if agree(self.expected, got):  # a wrong kernel may hide in what roundings could have done
             finding = launches.first_wrong()
             return result(finding) if finding is not None else result(None, AMPLIFIED)

@@ -42,3 +42,11 @@ def test_onnxruntime(lamina, digits, mlp):
     pytest.importorskip("onnxruntime")
     assert lamina("bisect", digits, "--reference", "onnxruntime", "--dim", "batch=2").code == 0
     assert lamina("bisect", digits, "--target", "aarch64-linux").code == 2
+
+
+def test_a_case_that_is_kept_is_wrong_again(lamina, mlp, monkeypatch):
+    monkeypatch.setattr(Tanh, "scalar", lambda self, x: x)
+    ended = lamina("bisect", mlp, "--dim", "batch=5", "--save", "case", "--json")
+    again = ended.json["again"].split()
+    assert again[:2] == ["lamina", "bisect"] and "to see it again" in ended.err
+    assert "computes a wrong value" in lamina(*again[1:]).out and "wrong value" in open("case/finding.txt").read()

@@ -11,6 +11,7 @@ EXAMPLES = """
 lamina bisect model.onnx                                 on random inputs, against double precision
 lamina bisect model.onnx -i x=@x.npy --reference onnxruntime
 lamina bisect model.onnx x.npz --expect outputs.npz      against outputs from elsewhere
+lamina bisect model.onnx --save case                     keeps the wrong group of operators and its numbers
 lamina bisect model.onnx --json | jq .finding
 """
 REFERENCES = ("f64", "interpreter", "onnxruntime")
@@ -29,6 +30,8 @@ def configure(parser) -> None:
                              "onnxruntime")
     parser.add_argument("--expect", metavar="FILE",
                         help="what is right: a .npz with the outputs by name (.npy: the only output)")
+    parser.add_argument("--save", metavar="DIR",
+                        help="write what is wrong into this folder: of a kernel its operators and what it read, else all")
     add_compile_options(parser)
 
 
@@ -52,8 +55,11 @@ def run(arguments, console) -> int:
     with console.progress(f"bisecting {Path(arguments.model).name}") as tell:
         found = bisect(source, *feeds.values(), reference=reference, dims=dims, tell=tell,
                        options=replace(model_options(arguments), dump=None, check="none"))
+    command = found.save(arguments.save) if arguments.save and not found.agrees else None
+    if command:
+        console.note(f"to see it again: {command}")
     if console.json:
-        console.result("bisect", {"model": arguments.model, **found.data()})
+        console.result("bisect", {"model": arguments.model, **found.data(), "again": command})
     else:
         console.print(str(found))
     return OK if found.agrees else FAILED
