@@ -118,3 +118,9 @@ def test_a_product_does_not_scatter_its_lanes(outputs, copied):
     (expected,) = graph.evaluate(x)
     np.testing.assert_allclose(run(program, [x])[0], expected, atol=1e-5)
     np.testing.assert_allclose(lm.compile(graph)(x)[0], expected, atol=1e-5)
+
+
+def test_a_product_without_axes_is_placed():
+    graph = lm.trace(lambda x, y: lm.matmul(x, y), floats(5), floats(5))
+    (y,) = lm.compile(graph)(np.arange(5, dtype="float32"), np.ones(5, "float32"))
+    assert y.shape == () and y == 10
