@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+
+import numpy as np
 
 from ..core.dtypes import as_dtype
 from ..core.options import Options
@@ -12,6 +16,7 @@ from ..graph.builder import Builder, rebuild
 from ..graph.graph import Graph, Node, map_subgraphs
 from ..ops.constant import Constant
 from ..ops.control import Cond, Fused, Scan, While
+from ..ops.pack import Unpack, aligned_empty
 from ..ops.winograd import UnpackWinograd
 from ..targets.target import Target
 from ..templates.depthwise import is_depthwise
@@ -22,6 +27,9 @@ from .pack_captured import pack_captured
 from .weights import WEIGHTED, layout_of, weight_layout, weight_params, with_unpacks
 
 
+SMALL = 1 << 14  # bytes of weights that are packed at once; larger ones by threads, while the pass goes on
+
+
 def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remarks) -> Graph:
     """`graph` with the constant operands of its contraction groups in panels of their kernel's width, those of
     convolutions that are cheaper by Winograd's algorithm transformed for it.
@@ -29,12 +37,46 @@ def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remark
     Inside the group an Unpack or UnpackWinograd gives the tensor its meaning back, so the graph still runs in the
     interpreter. What scans multiply by and have captured is packed in front of them.
     """
-    packed: dict[tuple, object] = {}
+    with _Packer() as packer:
+        return _pack_groups(graph, packer, target, options, remarks)
 
+
+class _Packer:
+    """Packs weights, each once for each layout. Leaving it waits for the threads: most of their time goes to pages of memory that are
+    touched for the first time, which several cores do at once."""
+
+    def __init__(self):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self.pool = ThreadPoolExecutor(cores, thread_name_prefix="lamina-pack")
+        self.packed: dict[tuple, np.ndarray] = {}
+        self.waiting: list[Future] = []
+
+    def __enter__(self) -> _Packer:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.pool.shutdown(cancel_futures=error[0] is not None)
+        if error[0] is None:
+            for future in self.waiting:
+                future.result()
+
+    def pack(self, array: np.ndarray, unpack: Unpack | UnpackWinograd) -> np.ndarray:
+        """The array that will hold the packed form of `array` when the packer is left."""
+        key = (id(array), unpack)
+        if key not in self.packed:
+            self.packed[key] = packed = aligned_empty(unpack.packed_shape(), array.dtype)
+            if packed.nbytes < SMALL:
+                unpack.pack(array, packed)
+            else:
+                self.waiting.append(self.pool.submit(unpack.pack, array, packed))
+        return self.packed[key]
+
+
+def _pack_groups(graph: Graph, packer: _Packer, target: Target, options: Options, remarks: Remarks) -> Graph:
     def transform(builder: Builder, node: Node, operands):
         op = node.op
         if isinstance(op, (Cond, While, Scan)):
-            op = map_subgraphs(op, lambda body: pack_weights(body, target, options, remarks))
+            op = map_subgraphs(op, lambda body: _pack_groups(body, packer, target, options, remarks))
             if isinstance(op, Scan):
                 op, operands = pack_captured(builder, op, tuple(operands), target)
             return builder.emit_all(op, *operands)
@@ -52,10 +94,7 @@ def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remark
         for number in found[1]:
             constant = operands[number].op
             unpack = winograd or layout_of(layout, constant.array.shape)
-            key = (id(constant.array), unpack)
-            if key not in packed:
-                packed[key] = unpack.pack(constant.array)
-            array = packed[key]
+            array = packer.pack(constant.array, unpack)
             unpacks[number] = unpack, TensorType(tuple(array.shape), as_dtype(array.dtype))
             operands[number] = builder.constant(array, constant.label)
         return builder.emit_all(replace(op, body=with_unpacks(op.body, unpacks)), *operands)

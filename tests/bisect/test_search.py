@@ -8,6 +8,7 @@ import pytest
 import lamina as lm
 from lamina.compiler import driver, pipeline
 from lamina.compiler.codegen import module
+from lamina.compiler.core.dtypes import as_dtype
 from lamina.compiler.graph.builder import rebuild
 from lamina.compiler.lower import group
 from lamina.compiler.ops.constant import Constant
@@ -87,6 +88,22 @@ def test_the_first_of_two_wrong_kernels_is_named(monkeypatch):
     monkeypatch.setattr(Tanh, "scalar", lambda self, x: x)
     finding = bisect(lambda x: lm.sum(lm.tanh(lm.softmax(lm.tanh(x) @ WEIGHTS)), axis=0), X).finding
     assert finding.launch == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_other_floats(monkeypatch, dtype):
+    def function(x):
+        return lm.tanh(x) + 1
+    x = np.linspace(-1, 1, 5).astype(as_dtype(dtype).numpy)
+    assert bisect(function, x).agrees
+    monkeypatch.setattr(Tanh, "scalar", lambda self, x: x)
+    assert bisect(function, x).finding.stage == "kernel"
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (7, 1, 5)])
+def test_odd_shapes(shape):
+    x = np.arange(int(np.prod(shape)), dtype=np.int32).reshape(shape)
+    assert bisect(lambda x: ((x * 3) // 2, lm.exp(x.astype("float32")).sum(), x > 2, x), x).agrees
 
 
 def test_symbolic_dims_and_loops(monkeypatch):
