@@ -1,8 +1,8 @@
 """Which operators share a kernel?  Groups grown forward from seeds; one function says what is legal, and every refusal its reason.
 
-Seeds in order: attention patterns (passes/attention.py), then contractions and convolutions (they take the elementwise ops behind
-them as epilogue; where these combine parts of the product, the cell of a recurrent network, passes/gates.py says so), then everything else (pointwise chains, reductions and their consumers). Views between groups stay outside: they are
-strides, not work.
+Seeds in order: attention patterns (passes/attention.py), then contractions and convolutions, which take the elementwise
+ops behind them as epilogue, or the cell that combines parts of the product (passes/gates.py), then everything else
+(pointwise chains, reductions and their consumers). Views between groups stay outside: they are strides, not work.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class _Fusion:
             self.spans[low:high] = [(min(a for a, _ in joined), max(b for _, b in joined))]
 
     def _gated(self, seed: Node) -> Group | None:
-        """The group of a product whose parts are gates, with what combines them; None where it is an ordinary contraction."""
+        """The group of a product whose parts are gates, with what combines them; None for an ordinary contraction."""
         if not self.options.fuse:
             return None
         gates, reason = match_gates(self.graph, seed, self.target)
@@ -121,13 +121,15 @@ class _Fusion:
             group = self._grow(Group("gated", [], set()), seed, gates)
             outside = {u for g in gates for u in self.graph.users[g.results[0]]} - set(group.nodes)
             if outside:
-                group, reason = None, f"{_name(min(outside, key=self.position.__getitem__))} reads a gate and is not part of the cell"
+                first = min(outside, key=self.position.__getitem__)
+                group, reason = None, f"{_name(first)} reads a gate and is not part of the cell"
         if reason:
             self.remarks.add("fuse", f"{_name(seed)} with its gates", False, reason, (seed,))
         return group
 
     def _widenings(self, seed: Node, gates: int) -> list[Node]:
-        """The nodes that widen narrow constants to the weights of a contraction, where its kernel does that as it reads them."""
+        """The nodes that widen narrow constants to a contraction's weights, where its kernel does that as it reads them.
+        """
         if not is_contraction(seed):
             return []
         for side in (1, 0):
@@ -136,7 +138,8 @@ class _Fusion:
                 if set(self.graph.users[value]) == {seed} and value not in self._graph_results:
                     if weight_layout(seed, side, gates, self.target) is not None:
                         return [value.node]
-                self.remarks.add("fuse", f"{_name(seed)} with {_name(value.node)}", False, "its weights are widened in memory first")
+                self.remarks.add("fuse", f"{_name(seed)} with {_name(value.node)}",
+                                 False, "its weights are widened in memory first")
         return []
 
     def _grow(self, group: Group, seed: Node, gates: Sequence[Node] = ()) -> Group:

@@ -139,7 +139,8 @@ def test_cells(kind, kernels):
         c = lm.sigmoid(f) * c + lm.sigmoid(i) * lm.tanh(g)
         h = lm.sigmoid(o) * lm.tanh(c)
         return (h, c), h
-    graph = lm.trace(lambda xs: lm.scan(step, (lm.zeros((2, 64)), lm.zeros((2, 64))), xs)[1], lm.TensorSpec((5, 2, 256)))
+    zeros = lm.zeros((2, 64))
+    graph = lm.trace(lambda xs: lm.scan(step, (zeros, zeros), xs)[1], lm.TensorSpec((5, 2, 256)))
     xs = np.random.default_rng(0).standard_normal((5, 2, 256)).astype("float32")
     executable = lm.compile(graph, options=lm.Options(weights=kind))
     np.testing.assert_allclose(executable(xs)[0], graph.evaluate(xs)[0], atol={"int4": 0.1}.get(kind, 2e-2))
