@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..core.dims import Dim, divide_exactly, product
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Node, Value
+from ..graph.graph import Graph, Node, Value, map_subgraphs
 from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.control import Cond, Scan, While
@@ -134,7 +134,7 @@ class _Layout:
         elif isinstance(op, Reshape):
             self._reshape(node)
         elif isinstance(op, (Cond, While, Scan)):
-            self._plain_node(node, _inside(op))
+            self._plain_node(node, map_subgraphs(op, propagate_layout))
         else:
             self._plain_node(node, op)
 
@@ -285,13 +285,3 @@ def _plain(value: Value) -> Held:
 
 def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(order.index(i) for i in range(len(order)))
-
-
-def _inside(op):
-    changes = {}
-    for name, value in vars(op).items():
-        if isinstance(value, Graph):
-            changes[name] = propagate_layout(value)
-        elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
-            changes[name] = tuple(map(propagate_layout, value))
-    return replace(op, **changes)
