@@ -9,7 +9,7 @@ booleans that change under that, and floats that overflow or stop to, are decide
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Container, Mapping, Sequence
 
 import numpy as np
 
@@ -41,15 +41,19 @@ Load = Callable[[Artifact], "Run | None"]
 class Checker(Observer):
     """Compares every stage with the traced graph; CompilerError names the first that differs.
 
-    `load` makes the native level callable; without it that level is not run.
+    `load` makes the native level callable; without it that level is not run. What comes behind one of the stages in
+    `rounding`, which change numbers because the user wants so, is compared with what that one left.
     """
 
-    def __init__(self, load: Load | None, remarks: Remarks):
-        self._load, self._remarks = load, remarks
+    def __init__(self, load: Load | None, remarks: Remarks, rounding: Container[str] = ()):
+        self._load, self._remarks, self._rounding = load, remarks, rounding
         self._reference: Reference | None = None
+        self._graph: Graph | None = None
 
     def graph(self, name: str, graph: Graph) -> None:
-        if self._reference is None:
+        is_first = self._reference is None or name in self._rounding and graph is not self._graph
+        self._graph = graph
+        if is_first:
             self._reference = Reference(graph)
             return
         self._compare(f"stage {name!r}", lambda *arrays: interpret(graph, arrays, self._reference.extents))

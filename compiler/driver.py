@@ -12,17 +12,19 @@ from .codegen.host import frame_layout, host_module
 from .codegen.module import kernel_module
 from .codegen.object import ObjectCompiler, compile_assembly
 from .codegen.support import EXPORTS, support_ir
+from .core.errors import BudgetError
 from .core.options import Options
 from .core.remarks import Remarks
 from .graph.graph import Graph
 from .manifest import make_manifest
 from .observer import Dump, Observer, Observers, Writer
-from .pipeline import run_pipeline
+from .pipeline import STAGES, run_pipeline
 from .plan.memory import plan_memory
 from .plan.place import place_graph
 from .plan.program import Program
 from .targets.find import find_target
 from .targets.target import Target
+from .transforms.remat import rematerializations
 
 
 def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[int, ...] = (), cache=None,
@@ -39,7 +41,7 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
     target = find_target(options.target)
     remarks = Remarks()
     observers = Observers([Dump(write, remarks)] * (write is not None)
-                          + [Checker(load, remarks)] * (options.check == "each"))
+                          + [Checker(load, remarks, [s.name for s in STAGES if s.rounds(options)])] * (options.check == "each"))
     observers.graph("traced", graph)
     stages: dict[str, Graph] = {}
 
@@ -48,8 +50,12 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
         tell(name, 0, 0)
         observers.graph(name, result)
     placed = run_pipeline(graph, target, options, remarks, watch, after)
-    program = place_graph(placed, target, donate)
-    program = replace(program, plan=plan_memory(program, options.max_memory)).verify()
+    try:
+        program = planned(placed, target, options, donate)
+    except BudgetError as error:
+        program = fitted(stages.get("canonicalize-layout"), target, options, remarks, watch, donate)
+        if program is None:
+            raise error
     observers.program(program)
     artifact = compile_program(program, target, cache=cache, progress=tell, observer=observers)
     graphs = {"traced": graph, "canonical": stages.get("canonicalize-layout", graph),
@@ -57,6 +63,31 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
     artifact.texts = {**graphs, **artifact.texts, "remarks": lambda: "\n".join(map(str, remarks))}
     observers.artifact(artifact)
     return artifact
+
+
+def planned(placed: Graph, target: Target, options: Options, donate: tuple[int, ...]) -> Program:
+    """The program of a graph of groups, with its memory plan; BudgetError over `options.max_memory`."""
+    program = place_graph(placed, target, donate)
+    return replace(program, plan=plan_memory(program, options.max_memory)).verify()
+
+
+def fitted(graph: Graph | None, target: Target, options: Options, remarks: Remarks,
+           watch: Callable[[str, Graph], None], donate: tuple[int, ...]) -> Program | None:
+    """A program that fits the memory because it computes values again, with the least work that does; None where none
+    fits."""
+    for choice in rematerializations(graph, options.max_memory) if graph is not None else ():
+        own = Remarks()
+        try:
+            placed = run_pipeline(choice.graph, target, options, own, watch, "canonicalize-layout")
+            program = planned(placed, target, options, donate)
+        except BudgetError:
+            remarks.add("remat", graph.name, False, f"over the budget still: {choice.reason}")
+            continue
+        watch("canonicalize-layout", choice.graph)
+        remarks.add("remat", graph.name, True, choice.reason)
+        remarks.items += own.items
+        return program
+    return None
 
 
 def compile_program(program: Program, target: Target, *, cache=None,

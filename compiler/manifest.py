@@ -37,7 +37,7 @@ def make_manifest(program: Program, target: Target, entry: str, frame: dict, sup
 def _launch(launch: Launch, kernel: Kernel) -> dict:
     work = launch_work(launch, kernel)
     places = launch_places(launch)
-    return {"kernel": kernel.name, "label": launch.label, "number": launch.kernel, "step": launch.step,
+    return {"kernel": kernel.name, "label": launch.label, "kind": launch.group.kind if launch.group is not None else "", "number": launch.kernel, "step": launch.step,
             "location": _text(launch.location), "layer": places[0].layer if places else "", "lines": [str(p) for p in places],
             "ops": launch_ops(launch),
             "parallel": any(isinstance(s, For) and s.kind == "parallel" for s in kernel.body),

@@ -41,7 +41,7 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: boo
 
     @functools.wraps(fun)
     def value_and_gradient(*args, **kwargs):
-        places, is_single = _places(argnums, args, fun)
+        places, is_single = places_of(argnums, args, fun)
         traced, leaves = _trace(_scalar(fun, has_aux), places, args, kwargs)
         wrt = _differentiated(traced.graph, places, args, fun)
         results = emit_graph(gradient(traced.graph, wrt), leaves)
@@ -131,7 +131,7 @@ def _name(fun: Callable) -> str:
     return repr(getattr(fun, "__name__", "the function"))
 
 
-def _places(argnums: int | Sequence[int], args: Sequence, fun: Callable) -> tuple[tuple[int, ...], bool]:
+def places_of(argnums: int | Sequence[int], args: Sequence, fun: Callable) -> tuple[tuple[int, ...], bool]:
     """The arguments to differentiate by, counted from the front, and whether one was asked for by its number alone."""
     is_single = isinstance(argnums, int)
     places = []
@@ -163,8 +163,8 @@ def _differentiated(graph: Graph, places: tuple[int, ...], args: Sequence, fun: 
     for i in wrt:
         param = graph.params[i]
         if not param.dtype.is_float:
-            raise dtype_error(f"argument {param.name!r} of {_name(fun)} is {param.type}, and only floats have a derivative",
-                              hint="cast it to a float, or leave it out of argnums")
+            raise dtype_error(f"argument {param.name!r} of {_name(fun)} is {param.type}, and only floats have a "
+                              f"derivative", hint="cast it to a float, or leave it out of argnums")
     return wrt
 
 

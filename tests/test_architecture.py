@@ -38,7 +38,7 @@ LAYERS = {
     "compiler.pipeline": ("core", "graph", "targets", "transforms", "passes", "plan"),
     "compiler.observer": ("core", "graph", "plan", "runtime.artifact"),
     "compiler.check": ("core", "graph", "ops", "plan", "observer", "runtime.artifact"),
-    "compiler.driver": ("core", "graph", "kernel", "targets", "plan", "codegen", "manifest", "pipeline",
+    "compiler.driver": ("core", "graph", "kernel", "targets", "transforms", "plan", "codegen", "manifest", "pipeline",
                         "observer", "check", "runtime.artifact"),
     "runtime": (),
     "frontends": ("compiler", "runtime"),

@@ -67,7 +67,7 @@ def broadcast(builder: Builder, x: Value, shape, axes) -> Value:
     return x if tuple(shape) == x.shape else builder.emit(Broadcast(tuple(shape), tuple(axes)), x)
 
 
-def extent(builder: Builder, dim: Dim, dtype: DType) -> Value:
+def extent_value(builder: Builder, dim: Dim, dtype: DType) -> Value:
     """`dim` as a scalar of an integer dtype: read off a ramp at run time where it is symbolic."""
     if isinstance(dim, int):
         return builder.constant(np.asarray(dim, dtype.numpy))
@@ -75,7 +75,7 @@ def extent(builder: Builder, dim: Dim, dtype: DType) -> Value:
     return builder.emit(Reshape(()), builder.emit(Slice((dim,), (1,), (1,)), ramp))
 
 
-def extents(builder: Builder, dims: Sequence[Dim], dtype: DType) -> Value:
+def extent_values(builder: Builder, dims: Sequence[Dim], dtype: DType) -> Value:
     """`dims` as a vector of an integer dtype."""
-    parts = [builder.emit(Reshape((1,)), extent(builder, d, dtype)) for d in dims]
+    parts = [builder.emit(Reshape((1,)), extent_value(builder, d, dtype)) for d in dims]
     return builder.emit(Concat(0), *parts) if len(parts) > 1 else parts[0]

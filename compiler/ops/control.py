@@ -123,7 +123,7 @@ class Call(Closed):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(_scaled_sum(shape, d)), (draw(d, *shape), draw(d, *shape, seed=1)))
+        return [Sample(cls(scaled_sum(shape, d)), (draw(d, *shape), draw(d, *shape, seed=1)))
                 for shape, d in (((3, 17), "float32"), ((0,), "float32"), ((3, 5), "float64"))]
 
 
@@ -137,10 +137,10 @@ class Fused(Closed):
 
     @classmethod
     def samples(cls):
-        return [Sample(cls(_scaled_sum((5, 7)), "loops", "scaled_sum"),
+        return [Sample(cls(scaled_sum((5, 7)), "loops", "scaled_sum"),
                        (draw("float32", 5, 7), draw("float32", 5, 7, seed=1))),
-                Sample(cls(_scaled_sum(()), "loops"), (draw("float32"), draw("float32", seed=1))),
-                Sample(cls(_scaled_sum((5,), "float64"), "loops"), (draw("float64", 5), draw("float64", 5, seed=1)))]
+                Sample(cls(scaled_sum(()), "loops"), (draw("float32"), draw("float32", seed=1))),
+                Sample(cls(scaled_sum((5,), "float64"), "loops"), (draw("float64", 5), draw("float64", 5, seed=1)))]
 
 
 # ---- branches and loops ----------------------------------------------------------------------------------------------
@@ -191,9 +191,9 @@ class Cond(Control):
 
     @classmethod
     def samples(cls):
-        branches = (_scaled_sum((3, 5)), _difference((3, 5)))
+        branches = (scaled_sum((3, 5)), _difference((3, 5)))
         x, y = draw("float32", 3, 5), draw("float32", 3, 5, seed=1)
-        wide = cls((_scaled_sum((3,), "float64"), _difference((3,), "float64"), _scaled_sum((3,), "float64")))
+        wide = cls((scaled_sum((3,), "float64"), _difference((3,), "float64"), scaled_sum((3,), "float64")))
         return [Sample(cls(branches), (np.array(i), x, y)) for i in (False, True, np.int32(0), 1, -3, 9)] + [
             Sample(cls((*branches, branches[0])), (np.array(2, np.int32), x, y))] + [
             Sample(wide, (np.array(i), draw("float64", 3), draw("float64", 3, seed=1))) for i in (0, 1, 7)]
@@ -227,8 +227,8 @@ class While(Control):
         return graph_flops(self.condition) + graph_flops(self.body)
 
     def vmap(self, builder, operands, is_batched, size):
-        """Where the condition differs between sets, the loop runs until none is left, and those that ended keep what they
-        have. What the body leaves alone is not repeated."""
+        """Where the condition differs between sets, the loop runs until none is left, and those that ended keep what
+        they have. What the body leaves alone is not repeated."""
         from .reduce import Reduce
         flags = _settled(self.body, is_batched, len(operands), size)
         condition, (differs,) = batched_graph(self.condition, flags, size)
@@ -338,7 +338,8 @@ class Scan(Control):
         samples.append(Sample(half, (draw("bfloat16", 3), draw("bfloat16", 4, 3), draw("bfloat16", 3, seed=1)),
                               grad=False))
         wide = cls(_recurrence(3, "float64"), 1, 1)
-        samples += [Sample(replace(wide, reverse=r), (draw("float64", 3), draw("float64", t, 3), draw("float64", 3, seed=1)))
+        w = draw("float64", 3, seed=1)
+        samples += [Sample(replace(wide, reverse=r), (draw("float64", 3), draw("float64", t, 3), w))
                     for r in (False, True) for t in (5, 1, 0)]
         return samples + [Sample(cls(_doubling(d), 1, 0, length=4), (draw(d, 3),)) for d in ("float32", "float64")]
 
@@ -370,7 +371,8 @@ def _select(builder: Builder, condition: Value, x: Value, y: Value) -> Value:
 
 
 # ---- graphs to try these on ------------------------------------------------------------------------------------------
-def _scaled_sum(shape, dtype="float32") -> Graph:
+def scaled_sum(shape, dtype="float32") -> Graph:
+    """(x, y) -> ((x + y) * x, -(x + y))."""
     from .elementwise import Add, Mul, Neg
     b = Builder("scaled_sum")
     x, y = (b.parameter(TensorType(shape, as_dtype(dtype)), name) for name in "xy")

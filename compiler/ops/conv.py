@@ -122,8 +122,9 @@ class Conv(Op):
                            builder.emit(Transpose((rank + 1, *around, 0)), x),
                            builder.emit(Transpose((*around, 0, rank + 1)), g))
         found = builder.emit(Transpose((*around, 0, rank + 1)), out)
-        return found if found.shape == w.shape else builder.emit(Slice((0,) * len(w.shape), w.shape, (1,) * len(w.shape)),
-                                                                 found)
+        if found.shape == w.shape:
+            return found
+        return builder.emit(Slice((0,) * (rank + 2), w.shape, (1,) * (rank + 2)), found)
 
     def _padding_behind(self, axis: int, x: Value, w: Value, g: Value) -> Dim:
         """The padding behind x under which the taps of the kernel are the places that its cotangent has; less than it
@@ -137,7 +138,6 @@ class Conv(Op):
         """For groups, and for a single tap: a contraction over images and places for each tap of the kernel."""
         rank, groups = len(self.strides), self.groups
         outputs = divide_exactly(w.shape[-1], groups)
-        ones = (1,) * len(x.shape)
         x = dilate(builder, x, (1, *self.input_dilation, 1))
         low, high = ((0, *(p[side] for p in self.padding), 0) for side in (0, 1))
         x = builder.emit(Pad(low, high), x) if any(d != 0 for d in low + high) else x

@@ -19,7 +19,7 @@ from ..graph.graph import Value
 from ..kernel import builder as k
 from .batching import all_batched, move_axis
 from .constant import Iota
-from .constants import broadcast, extent, extents, filled
+from .constants import broadcast, extent_value, extent_values, filled
 from .elementwise import Max, Min
 from .elementwise.term import Term
 from .op import (Op, Sample, dtype_error, is_nonnegative, require_axis, require_operands, require_same_dtype,
@@ -88,7 +88,7 @@ class Take(Lookup):
             return None, None
         taken = range(self.axis, self.axis + indices.type.rank)
         rows = builder.emit(Transpose((*taken, *(a for a in range(g.type.rank) if a not in taken))), g)
-        at = clamped_indices(builder, indices, extent(builder, x.shape[self.axis], indices.dtype))
+        at = clamped_indices(builder, indices, extent_value(builder, x.shape[self.axis], indices.dtype))
         others = tuple(a for a in range(x.type.rank) if a != self.axis)
         zeros = filled(builder, TensorType((x.shape[self.axis], *(x.shape[a] for a in others)), x.dtype), 0)
         total = builder.emit(ScatterNd("add"), zeros, builder.emit(Reshape((*indices.shape, 1)), at), rows)
@@ -161,7 +161,11 @@ class TakeAlong(Lookup):
     def vjp(self, builder, operands, results, cotangents):
         from .scatter import ScatterAlong
         (x, indices), (g,) = operands, cotangents
-        at = clamped_indices(builder, indices, extent(builder, x.shape[self.axis], indices.dtype))
+        at = clamped_indices(builder, indices, extent_value(builder, x.shape[self.axis], indices.dtype))
+        if indices.shape[self.axis] == 1:  # one of each row, as losses take it: a choice, which fuses
+            ramp = Term(builder, builder.emit(Iota(x.shape, self.axis, indices.dtype)))
+            at, g = (Term(builder, broadcast(builder, v, x.shape, range(x.type.rank))) for v in (at, g))
+            return g.where(ramp.compare("eq", at)).value, None
         return builder.emit(ScatterAlong(self.axis, "add"), filled(builder, x.type, 0), at, g), None
 
     def element(self, operands, index, types, result):
@@ -218,7 +222,7 @@ class GatherNd(Lookup):
         from .scatter import ScatterNd
         (x, indices), (g,) = operands, cotangents
         addressed = x.shape[self.batch_dims:self.batch_dims + indices.shape[-1]]
-        at = clamped_indices(builder, indices, extents(builder, addressed, indices.dtype))
+        at = clamped_indices(builder, indices, extent_values(builder, addressed, indices.dtype))
         one = (*indices.shape[:-1], 1)
         batch = [builder.emit(Iota(one, axis, indices.dtype)) for axis in range(self.batch_dims)]
         at = builder.emit(Concat(len(one) - 1), *batch, at) if batch else at
@@ -291,7 +295,7 @@ def _window_places(builder: Builder, extents: Sequence[Dim], sizes: Sequence[Dim
     shape, parts = (size, *(sizes[a] for a in moved)), []
     for place, axis in enumerate(moved, 1):
         start = Term(builder, starts[axis]).cast(int64)
-        last = extent(builder, extents[axis] - sizes[axis], int64)
+        last = extent_value(builder, extents[axis] - sizes[axis], int64)
         last = Term(builder, broadcast(builder, last, start.type.shape, ()))
         start = start.of(Min(), last).of(Max(), 0).value
         start = Term(builder, broadcast(builder, start, shape, (0,) if is_batched[axis] else ()))

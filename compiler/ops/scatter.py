@@ -18,7 +18,7 @@ from ..kernel import builder as k
 from ..kernel.nest import lanes_for, spread, spread_columns, unflatten
 from .batching import all_batched
 from .constant import Iota
-from .constants import broadcast, extent, extents, filled
+from .constants import broadcast, extent_value, extent_values, filled
 from .elementwise import And, Compare, Max
 from .elementwise.term import Term
 from .gather import GatherNd, TakeAlong, clamped, clamped_indices, coordinates, require_indices
@@ -166,7 +166,7 @@ class ScatterNd(Scatter):
     def inside(self, builder, indices, x, updates):
         from .reduce import Reduce
         count = indices.shape[-1]
-        nearest = clamped_indices(builder, indices, extents(builder, x.shape[:count], indices.dtype))
+        nearest = clamped_indices(builder, indices, extent_values(builder, x.shape[:count], indices.dtype))
         same = builder.emit(Reduce("min", (indices.type.rank - 1,)), builder.emit(Compare("eq"), nearest, indices))
         return broadcast(builder, same, updates.shape, range(indices.type.rank - 1))
 
@@ -256,13 +256,14 @@ class ScatterAlong(Scatter):
         return self.apply(x.copy(), tuple(p[inside] for p in places), updates[inside])
 
     def inside(self, builder, indices, x, updates):
-        nearest = clamped_indices(builder, indices, extent(builder, x.shape[self.axis], indices.dtype))
+        nearest = clamped_indices(builder, indices, extent_value(builder, x.shape[self.axis], indices.dtype))
         return builder.emit(Compare("eq"), nearest, indices)
 
     def looked_up(self, builder, value, indices, updates):
         sizes = tuple(d if a == self.axis else n for a, (d, n) in enumerate(zip(value.shape, updates.shape)))
-        part = value if sizes == value.shape else builder.emit(Slice((0,) * len(sizes), sizes, (1,) * len(sizes)), value)
-        return builder.emit(TakeAlong(self.axis), part, indices)
+        if sizes != value.shape:
+            value = builder.emit(Slice((0,) * len(sizes), sizes, (1,) * len(sizes)), value)
+        return builder.emit(TakeAlong(self.axis), value, indices)
 
     def numbered(self, builder, updates):
         return builder.emit(Iota(updates.shape, self.axis, int64))

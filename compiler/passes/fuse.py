@@ -23,11 +23,14 @@ from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.control import Cond, Fused, Scan, While
 from ..ops.conv import Conv
+from ..ops.identity import Barrier
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose, without_units
 from ..ops.reduce import Reduce
 from ..targets.target import Target
+from ..templates.problem import stored
 from .attention import match_attention
 from .gates import match_gates
+from .weights import weight_layout
 
 LARGEST_GROUP = 64
 WINDOW = 256  # how many nodes ahead of its seed a group may reach: keeps fusion linear in the graph
@@ -61,7 +64,7 @@ def fuse(graph: Graph, target: Target, options: Options, remarks: Remarks) -> Gr
 
 def is_outside(node: Node) -> bool:
     """Whether a node is never a group's seed: it costs no kernel, or it holds graphs of its own."""
-    return isinstance(node.op, (Constant, *_VIEWS, Concat, Pad, *_CONTROL))
+    return isinstance(node.op, (Constant, *_VIEWS, Barrier, Concat, Pad, *_CONTROL))
 
 
 def is_contraction(node: Node) -> bool:
@@ -120,11 +123,24 @@ class _Fusion:
             if outside:
                 group, reason = None, f"{_name(min(outside, key=self.position.__getitem__))} reads a gate and is not part of the cell"
         if reason:
-            self.remarks.add("fuse", f"{_name(seed)} with its gates", False, reason)
+            self.remarks.add("fuse", f"{_name(seed)} with its gates", False, reason, (seed,))
         return group
 
+    def _widenings(self, seed: Node, gates: int) -> list[Node]:
+        """The nodes that widen narrow constants to the weights of a contraction, where its kernel does that as it reads them."""
+        if not is_contraction(seed):
+            return []
+        for side in (1, 0):
+            value = seed.operands[side]
+            if stored(value) is not value and all(isinstance(o.op, Constant) for o in value.node.operands):
+                if set(self.graph.users[value]) == {seed} and value not in self._graph_results:
+                    if weight_layout(seed, side, gates, self.target) is not None:
+                        return [value.node]
+                self.remarks.add("fuse", f"{_name(seed)} with {_name(value.node)}", False, "its weights are widened in memory first")
+        return []
+
     def _grow(self, group: Group, seed: Node, gates: Sequence[Node] = ()) -> Group:
-        for node in (seed, *gates):
+        for node in (seed, *gates, *self._widenings(seed, len(gates))):
             group.add(node)
         if not self.options.fuse or group.kind == "single":
             return group
@@ -150,7 +166,7 @@ class _Fusion:
                 group.add(node)
                 push(node)
             elif reason:
-                self.remarks.add("fuse", f"{_name(seed)} with {_name(node)}", False, reason)
+                self.remarks.add("fuse", f"{_name(seed)} with {_name(node)}", False, reason, (seed, node))
         self._absorb_producers(group)
         self._drop_trailing_views(group)
         return group
@@ -165,7 +181,7 @@ class _Fusion:
             for node in {o.node for n in group.nodes for o in n.operands if o.node is not None and o not in group.values}:
                 if node in self.group_of or is_outside(node) or not node.op.is_pointwise:
                     continue
-                if without_units(node.results[0].shape) != shape or node.results[0] in self._graph_results:
+                if without_units(node.results[0].shape) != shape:
                     continue
                 if any(u not in members for u in self.graph.users[node.results[0]]) or any(self._reaches(o, group) for o in node.operands):
                     continue
@@ -185,7 +201,7 @@ class _Fusion:
         op = node.op
         if node in self.group_of:
             return "it belongs to another kernel already"
-        if isinstance(op, (Constant, Concat, Pad, *_CONTROL)):
+        if isinstance(op, (Constant, Barrier, Concat, Pad, *_CONTROL)):
             return ""
         if is_contraction(node):
             return "a contraction begins a kernel of its own"
@@ -402,7 +418,8 @@ class _Fusion:
         names = [n.op.name for n in sorted(unit.nodes, key=self.position.__getitem__) if not n.op.is_view or len(unit.nodes) == 1]
         label = "+".join(names[:6]) + (f"+{len(names) - 6}" if len(names) > 6 else "")
         if len(unit.nodes) > 1:
-            self.remarks.add("fuse", label, True, f"{len(unit.nodes)} operators in one {kind} kernel")
+            self.remarks.add("fuse", label, True, f"{len(unit.nodes)} operators in one {kind} kernel",
+                             tuple(unit.nodes))
         results = builder.emit_all(Fused(body, kind, label), *(env[o] for o in outer))
         for values, result in zip(needed, results):
             env.update(dict.fromkeys(values, result))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..core.dims import Dim, divide_exactly
 from ..kernel.ir import row_major
+from ..ops.identity import Barrier
 from ..ops.rearrange import Broadcast, Reshape, Slice, Transpose
 from .program import Place
 
@@ -27,7 +28,7 @@ def view(op, place: Place, shape: tuple[Dim, ...]) -> Place | None:
     if isinstance(op, Reshape):
         strides = reshape_strides(place.shape, place.strides, shape)
         return None if strides is None else replace(place, shape=shape, strides=strides)
-    return None
+    return place if isinstance(op, Barrier) else None
 
 
 def unview(op, place: Place, shape: tuple[Dim, ...]) -> Place | None:

@@ -12,10 +12,11 @@ from ..graph.builder import Builder
 from ..graph.graph import Value
 from ..ops.constants import broadcast, filled, splat
 from ..ops.constant import Iota
+from ..ops.elementwise import Add
 from ..ops.identity import StopGradient
 from ..ops.op import Op
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose
-from .rule import rule
+from .rule import rule, used_once
 
 
 def emit_if_valid(b: Builder, op: Op, *operands: Value) -> Value | None:
@@ -262,6 +263,43 @@ def pad_filled(b: Builder, op, x):
     """pad(constant of one value, by that value) -> the larger constant."""
     value = splat(x)
     return filled(b, op.infer(x.type)[0], value) if value is not None and same_number(value, op.value) else None
+
+
+@rule(Add)
+def add_padded(b: Builder, op, x, y):
+    """pad(x, 0) + pad(y, 0) -> pad(concat(x, y), 0), where they lie side by side; in a longer sum too.
+
+    Gradients of slices meet so: those of the parts of a product become the product's, with no zeros between.
+    """
+    if not isinstance(y.op, Pad) or y.op.value != 0 or not y.dtype.is_float and not y.dtype.is_integer:
+        return None
+    if (joined := _join_pads(b, x, y)) is not None:
+        return joined
+    if not isinstance(x.op, Add) or not used_once(b, x):
+        return None
+    first, second = x.node.operands
+    for part, rest in ((second, first), (first, second)):
+        if (joined := _join_pads(b, part, y)) is not None and used_once(b, part, x.node):
+            return b.emit(Add(), rest, joined)
+    return None
+
+
+def _join_pads(b: Builder, x: Value, y: Value) -> Value | None:
+    """The padded concatenation that x + y is, where they are pads of things side by side along one axis."""
+    if not isinstance(x.op, Pad) or x.op.value != 0:
+        return None
+    padded = [i for i, sides in enumerate(zip(x.op.low, x.op.high, y.op.low, y.op.high)) if any(d != 0 for d in sides)]
+    if len(padded) != 1:
+        return None
+    (axis,) = padded
+    if y.op.low[axis] == x.op.low[axis] + source(x).shape[axis]:
+        first, second = x, y
+    elif x.op.low[axis] == y.op.low[axis] + source(y).shape[axis]:
+        first, second = y, x
+    else:
+        return None
+    whole = b.emit(Concat(axis), source(first), source(second))
+    return b.emit(Pad(first.op.low, second.op.high), whole)
 
 
 # ---- concat ----------------------------------------------------------------------------------------------------------

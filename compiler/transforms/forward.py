@@ -22,7 +22,8 @@ from ..ops.op import Op
 from .tape import Tape
 
 #: rule(builder, op, operands, tangents) emits the op and gives its results and their tangents; None is zero.
-PushRule = Callable[[Builder, Op, Sequence[Value], Sequence[Value | None]], tuple[Sequence[Value], Sequence[Value | None]]]
+Pushed = tuple[Sequence[Value], Sequence[Value | None]]
+PushRule = Callable[[Builder, Op, Sequence[Value], Sequence[Value | None]], Pushed]
 PUSHES: dict[type[Op], PushRule] = {}
 
 
@@ -66,7 +67,7 @@ def push(builder: Builder, graph: Graph, arguments: Sequence[Value],
 
 
 def _push_op(builder: Builder, op: Op, operands: Sequence[Value],
-             tangents: Sequence[Value | None]) -> tuple[Sequence[Value], Sequence[Value | None]]:
+             tangents: Sequence[Value | None]) -> Pushed:
     rule = PUSHES.get(type(op))
     if rule is not None and any(t is not None for t in tangents):
         return rule(builder, op, operands, tangents)
@@ -75,8 +76,8 @@ def _push_op(builder: Builder, op: Op, operands: Sequence[Value],
         return results, [None] * len(results)
     is_active = tuple(t is not None for t in tangents)
     transposed, given = _transposed(op, tuple(o.type for o in operands), is_active)
-    found = iter(inline(builder, transposed, [*operands, *(filled(builder, r.type, 0) for r in results if r.dtype.is_float),
-                                              *(t for t in tangents if t is not None)]))
+    cotangents = [filled(builder, r.type, 0) for r in results if r.dtype.is_float]
+    found = iter(inline(builder, transposed, [*operands, *cotangents, *(t for t in tangents if t is not None)]))
     outgoing = iter([next(found) if is_given else None for is_given in given])
     return results, [next(outgoing) if r.dtype.is_float else None for r in results]
 
@@ -108,7 +109,7 @@ def push_call(builder, op, operands, tangents):
     return push(builder, op.body, operands, tangents)
 
 
-def _pushed_body(graph: Graph, is_active: Sequence[bool]) -> tuple[Graph, list[Value | None]]:
+def pushed_body(graph: Graph, is_active: Sequence[bool]) -> tuple[Graph, list[Value | None]]:
     """((params.., tangents of the active ones..) -> (results.., tangents of those that have one..), each result's
     tangent or None)."""
     builder = Builder(graph.name)
@@ -122,7 +123,7 @@ def _pushed_body(graph: Graph, is_active: Sequence[bool]) -> tuple[Graph, list[V
 def push_branches(builder, op, operands, tangents):
     index, *arguments = operands
     is_active = [t is not None for t in tangents[1:]]
-    bodies = [_pushed_body(branch, is_active) for branch in op.branches]
+    bodies = [pushed_body(branch, is_active) for branch in op.branches]
     count = len(op.branches[0].results)
     moving = [any(found[i] is not None for _, found in bodies) for i in range(count)]
     branches = []
@@ -142,7 +143,7 @@ def _settled(body: Graph, is_active: Sequence[bool], carries: int) -> list[bool]
     """Which params have a tangent: the carries that come to have one in the loop too."""
     is_active = list(is_active)
     while True:
-        _, found = _pushed_body(body, is_active)
+        _, found = pushed_body(body, is_active)
         after = [flag or i < carries and found[i] is not None for i, flag in enumerate(is_active)]
         if after == is_active:
             return after
@@ -157,7 +158,7 @@ def _or_zeros(builder: Builder, tangent: Value | None, type: TensorType) -> Valu
 def push_scan(builder, op, operands, tangents):
     inputs, count = op.carries + op.scanned, len(op.body.results)
     is_active = _settled(op.body, [t is not None for t in tangents], op.carries)
-    body, found = _pushed_body(op.body, is_active)
+    body, found = pushed_body(op.body, is_active)
     groups = [range(op.carries), range(op.carries, inputs), range(inputs, len(operands))]
     inner = Builder(op.body.name)
     params: dict[int, Value] = {}
@@ -192,7 +193,7 @@ def push_while(builder, op, operands, tangents):
     count = len(operands)
     is_active = _settled(op.body, [t is not None for t in tangents], count)
     carried = [i for i in range(count) if is_active[i]]
-    body, found = _pushed_body(op.body, is_active)
+    body, found = pushed_body(op.body, is_active)
     inner = Builder(body.name)
     out = inline(inner, body, [inner.parameter(p.type, p.name) for p in body.params])
     given = iter(out[count:])

@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Sequence
 
-import numpy as np
-
 from ..core.errors import UnsupportedError
 from ..core.types import TensorType
 from ..graph.builder import Builder, inline
@@ -20,6 +18,7 @@ from ..graph.graph import Graph, Value
 from ..ops.constants import filled
 from ..ops.control import Call, Cond, Fused, Scan, While
 from ..ops.elementwise import Add
+from .late_products import LateProducts
 from .split import Split, split
 from .tape import Pullback, Tape, region_rule
 
@@ -57,10 +56,11 @@ def pull_branches(tape: Tape, op: Cond, operands: Sequence[Value]) -> tuple[tupl
             params = {i: inner.parameter(arguments[i].type, f"operand{i}") for i in read}
             stored = {i: inner.parameter(slots[i], f"saved{i}") for i in kept}
             given = [inner.parameter(cotangents[i].type, f"cotangent{i}") for i in present]
-            found = _pulled(inner, part, part.find(params, {r: stored[i] for r, i in place.items() if i in stored}), given)
+            residuals = part.find(params, {r: stored[i] for r, i in place.items() if i in stored})
+            found = _pulled(inner, part, residuals, given)
             branches.append(inner.finish([_or_zeros(inner, found[k], arguments[wrt[k]].type) for k in wanted]))
-        pulled = builder.emit_all(Cond(tuple(branches)), index, *(arguments[i] for i in read), *(saved[i] for i in kept),
-                                  *(cotangents[i] for i in present))
+        pulled = builder.emit_all(Cond(tuple(branches)), index, *(arguments[i] for i in read),
+                                  *(saved[i] for i in kept), *(cotangents[i] for i in present))
         by_operand = {wrt[k] + 1: value for k, value in zip(wanted, pulled)}
         return [by_operand.get(i) for i in range(len(operands))]
     return results, pullback
@@ -93,7 +93,8 @@ def _or_zeros(builder: Builder, value: Value | None, type: TensorType) -> Value:
     return filled(builder, type, 0) if value is None else value
 
 
-def _pulled(builder: Builder, part: Split, residuals: Sequence[Value], cotangents: Sequence[Value]) -> list[Value | None]:
+def _pulled(builder: Builder, part: Split, residuals: Sequence[Value],
+            cotangents: Sequence[Value]) -> list[Value | None]:
     """What the backward half of `part` gives for each param differentiated by, None where that is zero."""
     found = iter(inline(builder, part.backward, [*residuals, *cotangents]))
     return [next(found) if is_pulled else None for is_pulled in part.pulled]
@@ -132,16 +133,26 @@ def pull_scan(tape: Tape, op: Scan, operands: Sequence[Value]) -> tuple[tuple[Va
         outer = {i: inner.parameter(body.params[i].type, body.params[i].name) for i in read}
         residuals = [rows[r] if r in rows else outer[r.param] for r in part.residuals]
         found = dict(zip(wrt, _pulled(inner, part, residuals, [*state.values(), *given.values()])))
-        columns = [i for i in wrt if carries <= i < inputs and found[i] is not None]
-        step = inner.finish([*(_or_zeros(inner, found[i], body.params[i].type) for i in moving),
-                             *(inner.emit(Add(), sums[i], found[i]) for i in summed), *(found[i] for i in columns)])
-        initial = [_or_zeros(builder, cotangents[i], body.params[i].type) for i in moving]
-        initial += [filled(builder, body.params[i].type, 0) for i in summed]
         stacks = [*(_stack_of(r) for r in scanned), *(cotangents[i] for i in outputs)]
+        late = LateProducts(dict(zip([*rows.values(), *given.values()], stacks)),
+                            {outer[i]: operands[i] for i in read})
+        left = {i: late.without_products(inner, found[i]) for i in summed}
+        columns = [i for i in wrt if carries <= i < inputs and found[i] is not None and not late.take_rows(i, found[i])]
+        adding = [i for i in summed if left[i] is not None]
+        step = inner.finish([*(_or_zeros(inner, found[i], body.params[i].type) for i in moving),
+                             *(inner.emit(Add(), sums[i], left[i]) for i in adding), *(found[i] for i in columns),
+                             *late.made])
+        step = _without_params(step, {sums[i] for i in summed if i not in adding})
+        initial = [_or_zeros(builder, cotangents[i], body.params[i].type) for i in moving]
+        initial += [filled(builder, body.params[i].type, 0) for i in adding]
         backward = Scan(step, len(initial), len(stacks), not op.reverse,
                         None if stacks else op.steps(*(o.type for o in operands)))
         pulled = builder.emit_all(backward, *initial, *stacks, *(operands[i] for i in read))
-        by_operand = dict(zip([*moving, *summed, *columns], pulled))
+        by_operand = dict(zip([*moving, *adding, *columns], pulled))
+        late.finish(pulled[len(initial) + len(columns):])
+        for i in summed:
+            by_operand[i] = _sum(builder, by_operand.get(i), late.sum_of(builder, found[i]))
+        by_operand.update(late.rows(builder))
         return [by_operand.get(i) for i in range(len(operands))]
 
     def _stack_of(residual) -> Value:
@@ -150,6 +161,13 @@ def pull_scan(tape: Tape, op: Scan, operands: Sequence[Value]) -> tuple[tuple[Va
             return saved[residual]
         return history[residual.param] if residual.param < carries else operands[residual.param]
     return out[:count], pullback
+
+
+def _without_params(graph: Graph, unused: set[Value]) -> Graph:
+    """`graph` without the parameters that nothing reads."""
+    builder = Builder(graph.name)
+    return builder.finish(inline(builder, graph, [None if p in unused else builder.parameter(p.type, p.name)
+                                                  for p in graph.params]))
 
 
 def _item(stack: Value) -> TensorType:
@@ -188,9 +206,9 @@ def pull_while(tape: Tape, op: While, operands: Sequence[Value]) -> tuple[tuple[
         return tuple(whole.get(i, operands[i]) for i in range(len(operands))), pull
 
     def refuse(cotangents):
-        raise UnsupportedError("a while_loop without a bound has no derivative in reverse mode: how many iterations are "
-                               "to be saved is not known", hint="give max_iterations=, or use lm.scan or a fori_loop "
-                               "whose bounds are known")
+        raise UnsupportedError("a while_loop without a bound has no derivative in reverse mode: how many iterations "
+                               "are to be saved is not known", hint="give max_iterations=, or use lm.scan or a "
+                               "fori_loop whose bounds are known")
     return tape.builder.emit_all(op, *operands), refuse
 
 

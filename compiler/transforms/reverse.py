@@ -9,10 +9,7 @@ import numpy as np
 from ..graph.builder import Builder
 from ..graph.graph import Graph, Value
 from ..ops.constants import filled
-from . import regions
 from .tape import Tape
-
-__all__ = ["gradient", "regions", "reverse"]  # regions registers its rules
 
 
 def gradient(graph: Graph, wrt: Sequence[int]) -> Graph:

@@ -68,8 +68,7 @@ def split(graph: Graph, wrt: Sequence[int], present: Sequence[int] | None = None
 
 def _halves(late: Graph, nodes: Sequence[Node], results: Sequence[Value], params: Sequence[Value],
             cotangents: Sequence[Value], before: dict[int, int], again: set[int]) -> Split:
-    """The forward half out of `nodes`, `results` and `params`, and the backward half, which gives the results of `late`.
-    """
+    """The forward half out of `nodes`, `results` and `params`, and the backward half, which gives late's results."""
     residuals = _frontier(late, before, again, set(cotangents))
     forward = Builder(late.name)
     forward.params, forward.nodes = list(params), list(nodes)

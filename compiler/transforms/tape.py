@@ -8,12 +8,12 @@ Reverse accumulation (Linnainmaa 1970; Griewank and Walther, "Evaluating Derivat
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Callable, Sequence
+from typing import Callable, Mapping, Sequence
 
 from ..core.errors import LaminaError
 from ..core.location import Location
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Value
+from ..graph.graph import Graph, Node, Value
 from ..ops.elementwise import Add
 from ..ops.op import Op
 
@@ -53,27 +53,29 @@ class Tape:
     steps: list[Step] = field(default_factory=list)
     _recorded: set[Value] = field(default_factory=set)
 
-    def emit(self, graph: Graph, arguments: Sequence[Value]) -> tuple[Value, ...]:
-        """The results of `graph` for `arguments`, its nodes emitted and remembered."""
+    def emit(self, graph: Graph, arguments: Sequence[Value],
+             known: Mapping[Node, tuple[Value, ...]] = {}) -> tuple[Value, ...]:
+        """The results of `graph` for `arguments`, its nodes emitted and remembered; those in `known` have results."""
         env = dict(zip(graph.params, arguments))
         outer = self.builder.location
         for node in graph.nodes:
             self.builder.location = node.location
-            env.update(zip(node.results, self._apply(node.op, tuple(env[o] for o in node.operands))))
+            operands = tuple(env[o] for o in node.operands)
+            env.update(zip(node.results, self._apply(node.op, operands, known.get(node))))
         self.builder.location = outer
         return tuple(env[r] for r in graph.results)
 
-    def _apply(self, op: Op, operands: tuple[Value, ...]) -> tuple[Value, ...]:
+    def _apply(self, op: Op, operands: tuple[Value, ...], known: tuple[Value, ...] | None) -> tuple[Value, ...]:
         builder = self.builder
         if op.is_flat or not any(o in self.active for o in operands):
-            return builder.emit_all(op, *operands)
+            return known or builder.emit_all(op, *operands)
         rule = REGIONS.get(type(op))
         if rule is not None:
             results, pullback = rule(self, op, operands)
             if pullback is None:  # its nodes were remembered one by one
                 return results
         else:
-            results = builder.emit_all(op, *operands)
+            results = known or builder.emit_all(op, *operands)
 
             def pullback(cotangents):
                 return op.vjp(builder, operands, results, cotangents)

@@ -7,100 +7,24 @@ results are trees of arrays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
 import numpy as np
 
 from ...compiler.core.dims import Dim, DimExpr
 from ...compiler.core.dtypes import DType, bool_, int32, int64
-from ...compiler.core.errors import TraceError
 from ...compiler.core.types import TensorType
-from ...compiler.graph.builder import Builder, inline
-from ...compiler.graph.graph import Graph
 from ...compiler.ops.control import Cond, Scan, While
 from .. import tree
+from .bodies import Argument, Body, argument_of, closed, record_body, type_of_leaf, union
 from .creation import arange
 from .elementwise import add, less, logical_and
 from .manipulation import stack
 from .operands import as_array, cast, result_dtype, type_of, weak_kind
-from .tracer import Tracer, current_trace, emit_traced, shape_error, trace_error, tracing
+from .tracer import Tracer, current_trace, emit_traced, shape_error, trace_error
 
 
-# ---- recording bodies ------------------------------------------------------------------------------------------------
-@dataclass
-class Body:
-    """A traced body: its graph takes the explicit arguments, then what it captured; `weak` marks weak results."""
-
-    graph: Graph
-    structure: tree.Structure
-    captured: list[Tracer]
-    weak: list[bool]
-
-    @property
-    def types(self) -> tuple[TensorType, ...]:
-        return tuple(r.type for r in self.graph.results)
-
-
-@dataclass(frozen=True)
-class Argument:
-    """What a body takes: the type of each leaf, its name and whether it is weak, and their structure."""
-
-    types: tuple[TensorType, ...]
-    names: tuple[str, ...]
-    weak: tuple[bool, ...]
-    structure: tree.Structure
-
-
-def _argument(leaves: Sequence, structure: tree.Structure, name: str) -> Argument:
-    names = tuple(name + tree.dotted(path) for path in tree.paths(structure))
-    return Argument(tuple(map(_type, leaves)), names, tuple(weak_kind(x) is not None for x in leaves), structure)
-
-
-def _type(x) -> TensorType:
-    return x if isinstance(x, TensorType) else type_of(as_array(x))
-
-
-def _record(function: Callable, purpose: str, *arguments: Argument, dtypes: Sequence[DType] | None = None) -> Body:
-    """`function` traced for these arguments; its first results cast to `dtypes` where given."""
-    with tracing(purpose.split()[-1].replace("lm.", ""), purpose) as trace:
-        trees = [tree.unflatten(a.structure, [trace.parameter(t, n, w) for t, n, w in zip(a.types, a.names, a.weak)])
-                 for a in arguments]
-        leaves, structure = tree.flatten(function(*trees))
-        weak = [weak_kind(x) is not None for x in leaves]
-        leaves = [_result(x, purpose, path) for x, path in zip(leaves, tree.paths(structure))]
-        if dtypes is not None:
-            leaves = [cast(x, d) for x, d in zip(leaves, dtypes)] + leaves[len(dtypes):]
-        graph = trace.finish(leaves)
-        return Body(graph, structure, [tracer for tracer, _ in trace.captured.values()], weak)
-
-
-def _result(x, purpose: str, path: str):
-    try:
-        return as_array(x)
-    except TraceError:
-        raise
-    except (TypeError, ValueError):
-        raise trace_error(f"{purpose} returns {type(x).__name__}{' at ' + path if path else ''}, which is no array",
-                          hint="return trees of arrays and numbers") from None
-
-
-def _union(bodies: Sequence[Body]) -> list[Tracer]:
-    """Everything that one of the bodies captured, once."""
-    return list({id(t.value): t for body in bodies for t in body.captured}.values())
-
-
-def _closed(body: Body, captured: Sequence[Tracer], returned: bool = False) -> Graph:
-    """The body's graph with parameters for all of `captured`, which it also returns at the end where `returned`."""
-    explicit = len(body.graph.params) - len(body.captured)
-    builder = Builder(body.graph.name)
-    own = [builder.parameter(p.type, p.name) for p in body.graph.params[:explicit]]
-    shared = [builder.parameter(t.value.type, t.value.name) for t in captured]
-    place = {id(t.value): p for t, p in zip(captured, shared)}
-    results = inline(builder, body.graph, own + [place[id(t.value)] for t in body.captured])
-    return builder.finish([*results, *(shared if returned else ())])
-
-
+# ---- what sides must agree in ----------------------------------------------------------------------------------------
 def _check_same(what: str, first: str, second: str, structures, types) -> None:
     """A TraceError that shows by tree path where two sides' structures or types differ."""
     if structures[0] != structures[1]:
@@ -153,7 +77,8 @@ def _called(branch: Callable, operands) -> Any:
 def _known(x, name: str):
     value = as_array(x)
     if isinstance(value, Tracer) or value.shape != ():
-        raise shape_error(f"lm.{name} chooses by a scalar, not {_type(value)}", hint="reduce it with lm.any or lm.all")
+        raise shape_error(f"lm.{name} chooses by a scalar, not {type_of_leaf(value)}",
+                          hint="reduce it with lm.any or lm.all")
     return value.item()
 
 
@@ -166,9 +91,10 @@ def _require_scalar(x: Tracer, what: str, name: str) -> None:
 def _branch(index: Tracer, functions: Sequence[Callable], sides: Sequence[str], name: str, operands) -> Any:
     leaves, structures = _tuple_structure(operands)
     counts = iter(leaves)
-    arguments = [_argument([next(counts) for _ in range(s.count)], s, f"operand{i}") for i, s in enumerate(structures)]
+    arguments = [argument_of([next(counts) for _ in range(s.count)], s, f"operand{i}")
+                 for i, s in enumerate(structures)]
     def record(dtypes=None):
-        return [_record(f, f"a branch of {name}", *arguments, dtypes=dtypes) for f in functions]
+        return [record_body(f, f"a branch of {name}", *arguments, dtypes=dtypes) for f in functions]
     bodies = record()
     first = bodies[0]
     for side, body in zip(sides[1:], bodies[1:]):
@@ -180,8 +106,8 @@ def _branch(index: Tracer, functions: Sequence[Callable], sides: Sequence[str], 
     for side, body in zip(sides[1:], bodies[1:]):
         _check_same(f"the branches of {name} differ", sides[0], side, (bodies[0].structure, body.structure),
                     (bodies[0].types, body.types))
-    captured = _union(bodies)
-    op = Cond(tuple(_closed(b, captured) for b in bodies))
+    captured = union(bodies)
+    op = Cond(tuple(closed(b, captured) for b in bodies))
     return tree.unflatten(first.structure, _as_tuple(emit_traced(op, index, *map(as_array, leaves), *captured)))
 
 
@@ -218,12 +144,12 @@ def _while(cond_fun: Callable, body_fun: Callable, init_val, bound: int | None =
         while _known(cond_fun(carry.value), "while_loop"):
             carry.replace(body_fun(carry.value))
         return carry.last
-    leaves, body = _settle(leaves, structure, "lm.while_loop", lambda argument, dtypes: _record(
+    leaves, body = _settle(leaves, structure, "lm.while_loop", lambda argument, dtypes: record_body(
         body_fun, "the body of lm.while_loop", argument, dtypes=dtypes))
-    condition = _record(lambda carry: _as_condition(cond_fun(carry)), "the condition of lm.while_loop",
-                        _argument(leaves, structure, "carry"))
-    captured = _union([condition, body])
-    op = While(_closed(condition, captured), _closed(body, captured, returned=True), bound)
+    condition = record_body(lambda carry: _as_condition(cond_fun(carry)), "the condition of lm.while_loop",
+                        argument_of(leaves, structure, "carry"))
+    captured = union([condition, body])
+    op = While(closed(condition, captured), closed(body, captured, returned=True), bound)
     return tree.unflatten(structure, _as_tuple(emit_traced(op, *leaves, *captured))[:len(leaves)])
 
 
@@ -271,9 +197,9 @@ def scan(f: Callable, init, xs=None, length: int | None = None, reverse: bool = 
                     xs_structure)
     if current_trace() is None:
         return _scan_at_once(step, leaves, structure, inputs, item, steps, reverse)
-    leaves, body = _settle(leaves, structure, name, lambda argument, dtypes: _record(
+    leaves, body = _settle(leaves, structure, name, lambda argument, dtypes: record_body(
         step, f"the body of {name}", argument, item, dtypes=dtypes), step)
-    op = Scan(_closed(body, body.captured), len(leaves), len(inputs), bool(reverse), None if inputs else steps)
+    op = Scan(closed(body, body.captured), len(leaves), len(inputs), bool(reverse), None if inputs else steps)
     results = _as_tuple(emit_traced(op, *leaves, *inputs, *body.captured))
     return tree.unflatten(structure, results[:len(leaves)]), tree.unflatten(step.ys, results[len(leaves):])
 
@@ -316,7 +242,7 @@ def _steps(inputs: Sequence, structure: tree.Structure, length, name: str) -> Di
 def _scan_at_once(step: _Step, leaves, structure, inputs, item: Argument, steps: int, reverse: bool):
     carry = _Carry(leaves, structure, step.name)
     if steps == 0:
-        body = _record(step, f"the body of {step.name}", _argument(leaves, structure, "carry"), item)
+        body = record_body(step, f"the body of {step.name}", argument_of(leaves, structure, "carry"), item)
         types = body.types[len(leaves):]
         return carry.last, tree.unflatten(step.ys, [np.zeros((0, *t.shape), t.dtype.numpy) for t in types])
     rows = []
@@ -349,12 +275,12 @@ class _Carry:
     def replace(self, value) -> None:
         """Take the carry that a body gave. What began as a Python scalar takes the dtype of the first one."""
         new, structure = tree.flatten(value)
-        before = list(map(_type, self.leaves))
+        before = list(map(type_of_leaf, self.leaves))
         if structure == self.structure:
             new = [as_array(x, b.dtype if weak_kind(x) is not None and not w else None)
                    for x, b, w in zip(new, before, self.weak)]
             before = [TensorType(b.shape, type_of(x).dtype) if w else b for x, b, w in zip(new, before, self.weak)]
-        _check_carry(self.name, self.structure, structure, before, [_type(x) for x in new])
+        _check_carry(self.name, self.structure, structure, before, [type_of_leaf(x) for x in new])
         self.leaves, self.weak = new, [False] * len(new)
 
 
@@ -369,26 +295,26 @@ def _settle(leaves: list, structure: tree.Structure, name: str, record: Callable
     A Python scalar that goes in takes the dtype that comes out; one that comes out takes the dtype that goes in.
     """
     count = len(leaves)
-    body = record(_argument(leaves, structure, "carry"), None)
+    body = record(argument_of(leaves, structure, "carry"), None)
     def carried():
         return step.carry if step is not None else body.structure
     if carried() == structure:
         out = body.types[:count]
-        changed = [weak_kind(x) is not None and _type(x).dtype != t.dtype for x, t in zip(leaves, out)]
+        changed = [weak_kind(x) is not None and type_of_leaf(x).dtype != t.dtype for x, t in zip(leaves, out)]
         if any(changed):
             leaves = [cast(as_array(x), t.dtype) if c else x for x, t, c in zip(leaves, out, changed)]
-            body = record(_argument(leaves, structure, "carry"), None)
-        dtypes = [_type(x).dtype if weak else t.dtype for x, t, weak in zip(leaves, body.types, body.weak)]
+            body = record(argument_of(leaves, structure, "carry"), None)
+        dtypes = [type_of_leaf(x).dtype if weak else t.dtype for x, t, weak in zip(leaves, body.types, body.weak)]
         if any(d != t.dtype for d, t in zip(dtypes, body.types)):
-            body = record(_argument(leaves, structure, "carry"), dtypes)
-    _check_carry(name, structure, carried(), list(map(_type, leaves)), body.types[:count])
+            body = record(argument_of(leaves, structure, "carry"), dtypes)
+    _check_carry(name, structure, carried(), list(map(type_of_leaf, leaves)), body.types[:count])
     return [as_array(x) for x in leaves], body
 
 
 def _as_condition(value):
     value = as_array(value)
     if value.shape != ():
-        raise shape_error(f"the condition of lm.while_loop is {_type(value)}, a scalar was expected",
+        raise shape_error(f"the condition of lm.while_loop is {type_of_leaf(value)}, a scalar was expected",
                           hint="reduce it with lm.any or lm.all")
     return cast(value, bool_)
 

@@ -62,7 +62,7 @@ class LaunchSearch:
         elsewhere = self.search(apart=True)
         if elsewhere is None or elsewhere.number > wrong.number:
             return self.finding("memory", wrong, "where no two slots share memory it is right")
-        self.wrong_group = graph_at_extents(wrong.launch.group, wrong.extents), wrong.reads
+        self.wrong_group = graph_at_extents(wrong.launch.group.body, wrong.extents), wrong.reads
         return self.finding("kernel", wrong, self.inside(), self.layer_to_blame(wrong))
 
     def search(self, apart: bool) -> Wrong | None:
@@ -73,7 +73,7 @@ class LaunchSearch:
             self.tell("launches", number, len(self.nodes))
 
             def behind(writes: list[np.ndarray], extents: Mapping[str, int]) -> None:
-                wrong = wrong_result(launch.group, reads, writes, extents)
+                wrong = wrong_result(launch.group.body, reads, writes, extents)
                 if wrong is not None:
                     found.append(Wrong(number, launch, reads, writes, dict(extents), *wrong))
             return behind if not found else None
@@ -82,8 +82,8 @@ class LaunchSearch:
 
     def finding(self, stage: str, wrong: Wrong, *notes: str) -> Finding:
         launch, node = wrong.launch, self.nodes[id(wrong.launch)]
-        inner = launch.group.results[wrong.result]
-        operators = [n.op.name for n in launch.group.nodes if n.op.name != "constant"]
+        inner = launch.group.body.results[wrong.result]
+        operators = [n.op.name for n in launch.group.body.nodes if n.op.name != "constant"]
         operator = inner.op.name if inner.op is not None else "parameter"
         if len(operators) > 1:
             operator += f", the last of {len(operators)} in the group {launch.label}"
@@ -117,7 +117,7 @@ class LaunchSearch:
         long to run."""
         kernel = self.kernel(wrong.launch)
         params = [(p, b) for p, b in zip(wrong.launch.places, kernel.params) if b.role != "workspace"]
-        operations = evaluate(graph_flops(wrong.launch.group), wrong.extents)
+        operations = evaluate(graph_flops(wrong.launch.group.body), wrong.extents)
         if operations > MOST_OPERATIONS or sum(stretch(p, wrong.extents)[1] for p, _ in params) > MOST_ELEMENTS:
             return ""
         read = iter(wrong.reads)

@@ -151,7 +151,7 @@ class Levels:
                 waiting.setdefault(id(node.op.body), deque()).append(node)  # equal groups may share their graph
         found = []
         for launch in walk_launches(self.program.steps):
-            nodes = waiting.get(id(launch.group))
+            nodes = waiting.get(id(launch.group.body) if launch.group is not None else None)
             found.append((launch, nodes.popleft() if nodes else None))
         return found
 

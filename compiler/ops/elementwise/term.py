@@ -1,4 +1,5 @@
-"""How are derivatives written?  As formulas: terms are values with Python's arithmetic, numbers fit themselves to them."""
+"""How are derivatives written?  As formulas: terms are values with Python's arithmetic, numbers fit themselves to
+them."""
 
 from __future__ import annotations
 
