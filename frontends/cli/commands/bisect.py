@@ -31,7 +31,7 @@ def configure(parser) -> None:
     parser.add_argument("--expect", metavar="FILE",
                         help="what is right: a .npz with the outputs by name (.npy: the only output)")
     parser.add_argument("--save", metavar="DIR",
-                        help="write what is wrong into this folder: of a kernel its operators and what it read, else all")
+                        help="write what is wrong into this folder: of a kernel its operators and what it read")
     add_compile_options(parser)
 
 
