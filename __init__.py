@@ -17,7 +17,8 @@ from .compiler.core.options import Options
 
 if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr__ finds the same names below
     from .compiler.graph.graph import Graph
-    from .frontends import nn, optim, random, tree
+    from .frontends import data, nn, optim, random, testing, train, tree
+    from .frontends.accumulation import accumulate_gradients
     from .frontends.array import linalg
     from .frontends.array.control import cond, fori_loop, scan, switch, while_loop
     from .frontends.array.convolution import avg_pool, conv, conv_transpose, global_avg_pool, global_max_pool, max_pool
@@ -63,12 +64,16 @@ if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr
     from .frontends.array.trigonometry import (acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh,
                                                asin, asinh, atan, atan2, atanh, cos, cosh, deg2rad, degrees, hypot,
                                                rad2deg, radians, sin, sinh, tan, tanh)
+    from .frontends.bisect import bisect
     from .frontends.build import build
     from .frontends.compile import compile, load, parse
     from .frontends.custom_derivatives import checkpoint, custom_jvp, custom_vjp
     from .frontends.derivatives import grad, jvp, linearize, value_and_grad, vjp
+    from .frontends.jacobians import hessian, jacfwd, jacrev
     from .frontends.jit import explain_retraces, jit
+    from .frontends.precision import DynamicLossScale, all_finite, mixed_precision, select_tree
     from .frontends.trace import TensorSpec, trace
+    from .frontends.vectorization import vmap
     from .runtime.executable import Executable
     from .runtime.threads import set_num_threads
 
@@ -77,14 +82,19 @@ __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
 #: Where what is no array function lives: a module, or a name in one.
-_MODULES = {"linalg": ".frontends.array.linalg", "nn": ".frontends.nn", "onnx": ".frontends.onnx", 
-            "optim": ".frontends.optim", "random": ".frontends.random", "tree": ".frontends.tree"}
+_MODULES = {"data": ".frontends.data", "linalg": ".frontends.array.linalg", "nn": ".frontends.nn",
+            "onnx": ".frontends.onnx", "optim": ".frontends.optim", "random": ".frontends.random",
+            "testing": ".frontends.testing", "train": ".frontends.train", "tree": ".frontends.tree"}
 _NAMES = {"Executable": ".runtime.executable", "Graph": ".compiler.graph.graph", "TensorSpec": ".frontends.trace",
           **dict.fromkeys(("checkpoint", "custom_jvp", "custom_vjp"), ".frontends.custom_derivatives"),
           **dict.fromkeys(("grad", "jvp", "linearize", "value_and_grad", "vjp"), ".frontends.derivatives"),
-          "build": ".frontends.build", "compile": ".frontends.compile", "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
+          **dict.fromkeys(("hessian", "jacfwd", "jacrev"), ".frontends.jacobians"),
+          "bisect": ".frontends.bisect", "build": ".frontends.build", "compile": ".frontends.compile",
+          "explain_retraces": ".frontends.jit", "jit": ".frontends.jit",
           "load": ".frontends.compile", "parse": ".frontends.compile", "set_num_threads": ".runtime.threads",
           "trace": ".frontends.trace",
+          **dict.fromkeys(("DynamicLossScale", "all_finite", "mixed_precision", "select_tree"), ".frontends.precision"),
+          "accumulate_gradients": ".frontends.accumulation", "vmap": ".frontends.vectorization",
           "__array_namespace_info__": ".frontends.array.data_types"}
 
 

@@ -2,7 +2,8 @@
 
     python benchmarks/kernels.py --zoo DIR --zoo-source DIR --kernels gemm_1024,softmax_512x3072 --threads 1
 
-Every kernel is an ONNX file of one or a few nodes. Prints milliseconds, ratios, and GFLOP/s or GB/s per contender.
+Every kernel is an ONNX file of one or a few nodes; products with narrow weights (matvec_int8 and others) are written on
+the spot. Prints milliseconds, ratios, and GFLOP/s or GB/s per contender.
 """
 
 from harness.options import add_timing_options, make_parser

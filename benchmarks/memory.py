@@ -15,12 +15,12 @@ import tempfile
 from pathlib import Path
 
 from harness.compare import Result, Settings, choose_cores
-from harness.options import make_parser, parse_contenders, parse_threads, parse_workloads
+from harness.options import make_parser, parse_contenders, parse_threads, parse_workloads, zoo_cases
 from harness.process import ContenderSpec, WorkerError, WorkerProcess
 from harness.record import Record, ask_versions
 from harness.report import failure_lines, group, quantity_table
 from harness.table import MISSING, format_megabytes
-from harness.workloads import MODELS, Case, find_cases
+from harness.workloads import MODELS, Case
 
 FURTHER_CALLS = 5
 
@@ -64,7 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     contenders, settings = parse_contenders(arguments), Settings(rounds=0)
     names = [spec.name for spec in contenders]
-    cases, missing = find_cases(arguments.zoo, parse_workloads(arguments, list(MODELS)))
+    cases, missing = zoo_cases(arguments, parse_workloads(arguments, list(MODELS)), Path())
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         record = Record("memory", ask_versions(contenders, Path(folder)), settings)
     print(record.machine_header())

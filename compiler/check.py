@@ -9,7 +9,7 @@ booleans that change under that, and floats that overflow or stop to, are decide
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Container, Mapping, Sequence
 
 import numpy as np
 
@@ -41,15 +41,19 @@ Load = Callable[[Artifact], "Run | None"]
 class Checker(Observer):
     """Compares every stage with the traced graph; CompilerError names the first that differs.
 
-    `load` makes the native level callable; without it that level is not run.
+    `load` makes the native level callable; without it that level is not run. What comes behind one of the stages in
+    `rounding`, which change numbers because the user wants so, is compared with what that one left.
     """
 
-    def __init__(self, load: Load | None, remarks: Remarks):
-        self._load, self._remarks = load, remarks
+    def __init__(self, load: Load | None, remarks: Remarks, rounding: Container[str] = ()):
+        self._load, self._remarks, self._rounding = load, remarks, rounding
         self._reference: Reference | None = None
+        self._graph: Graph | None = None
 
     def graph(self, name: str, graph: Graph) -> None:
-        if self._reference is None:
+        is_first = self._reference is None or name in self._rounding and graph is not self._graph
+        self._graph = graph
+        if is_first:
             self._reference = Reference(graph)
             return
         self._compare(f"stage {name!r}", lambda *arrays: interpret(graph, arrays, self._reference.extents))
@@ -87,13 +91,22 @@ def _count_finite(array: np.ndarray) -> int:
 
 
 @dataclass(frozen=True)
-class _Expected:
-    """A result of the traced graph, how far from it others may be, and which elements rounding alone decides."""
+class Expected:
+    """A result as it ought to be, how far from it others may be, and which elements rounding alone decides."""
 
     name: str
     array: np.ndarray
     tolerance: float
     unstable: np.ndarray
+
+    def wrong(self, got: np.ndarray) -> np.ndarray:
+        """Which elements of `got`, an array of the same shape, differ by more than roundings can."""
+        if not as_dtype(got.dtype).is_float:
+            return (got != self.array) & ~self.unstable
+        a, b = got.astype(np.float64), self.array.astype(np.float64)
+        with np.errstate(all="ignore"):
+            near = np.abs(a - b) <= self.tolerance
+        return ~(near | (a == b) | np.isnan(a) & np.isnan(b)) & ~self.unstable
 
 
 class Reference:
@@ -107,8 +120,8 @@ class Reference:
             trials = [(arrays, interpret(graph, arrays, self.extents)) for arrays in inputs]
             # logarithms and roots: positive inputs where others give fewer numbers
             self.arrays, results = max(trials, key=lambda trial: sum(map(_count_finite, trial[1])))
-            spread = [_disturbed(graph, self.arrays, self.extents, seed) for seed in range(DISTURBED_RUNS)]
-        self.expected = [_expected(name, array, [other[i] for other in spread])
+            spread = [disturbed(graph, self.arrays, self.extents, seed) for seed in range(DISTURBED_RUNS)]
+        self.expected = [expect(name, array, [other[i] for other in spread])
                          for i, (name, array) in enumerate(zip(graph.output_names, results))]
         self.operations = _operations(graph, self.extents)
 
@@ -121,7 +134,7 @@ class Reference:
             if (got.shape, got.dtype) != (want.array.shape, want.array.dtype):
                 return (f"result {want.name!r}: it is {got.dtype.name}{list(got.shape)}, "
                         f"{want.array.dtype.name}{list(want.array.shape)} was expected")
-            wrong = _wrong(got, want) & ~want.unstable
+            wrong = want.wrong(got)
             if wrong.any():
                 error = np.abs(got[wrong].astype(np.float64) - want.array[wrong].astype(np.float64)).max()
                 at = tuple(int(i[0]) for i in np.nonzero(wrong))
@@ -131,26 +144,20 @@ class Reference:
         return None
 
 
-def _wrong(got: np.ndarray, want: _Expected) -> np.ndarray:
-    if not as_dtype(got.dtype).is_float:
-        return got != want.array
-    a, b = got.astype(np.float64), want.array.astype(np.float64)
-    with np.errstate(all="ignore"):
-        near = np.abs(a - b) <= want.tolerance
-    return ~(near | (a == b) | np.isnan(a) & np.isnan(b))
-
-
-def _expected(name: str, array: np.ndarray, others: list[np.ndarray]) -> _Expected:
+def expect(name: str, array: np.ndarray, others: Sequence[np.ndarray] = ()) -> Expected:
+    """`array` as it ought to be; `others` are the same with every rounding disturbed, and show how far those reach."""
     dtype = as_dtype(array.dtype)
+    none = np.zeros(array.shape, bool)
     if not dtype.is_float:
-        return _Expected(name, array, 0.0, np.any([other != array for other in others], axis=0))
+        return Expected(name, array, 0.0, np.any([none, *(other != array for other in others)], axis=0))
     wide = array.astype(np.float64)
-    with np.errstate(all="ignore"):
-        apart = np.max([np.abs(other.astype(np.float64) - wide) for other in others], axis=0)
     finite = np.isfinite(wide)
+    with np.errstate(all="ignore"):
+        apart = np.max([np.zeros(wide.shape), *(np.abs(other.astype(np.float64) - wide) for other in others)], axis=0)
     largest = np.abs(wide[finite]).max(initial=0.0)
     tolerance = SLACK[dtype.name] * largest + NOISE * apart[np.isfinite(apart)].max(initial=0.0)
-    return _Expected(name, array, float(tolerance), np.any([np.isfinite(other) != finite for other in others], axis=0))
+    unstable = np.any([none, *(np.isfinite(other) != finite for other in others)], axis=0)
+    return Expected(name, array, float(tolerance), unstable)
 
 
 # ---- inputs ----------------------------------------------------------------------------------------------------------
@@ -182,7 +189,7 @@ def random_inputs(graph: Graph, extents: Mapping[str, int], positive: bool) -> l
     return [draw(tuple(evaluate(d, extents) for d in p.shape), p.dtype) for p in graph.params]
 
 
-def _disturbed(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, int], seed: int) -> list[np.ndarray]:
+def disturbed(graph: Graph, arrays: Sequence[np.ndarray], extents: Mapping[str, int], seed: int) -> list[np.ndarray]:
     """The results of `graph` where every float that an op makes is off by up to one unit in the last place."""
     generator = np.random.default_rng(seed)
 

@@ -18,7 +18,7 @@ from .core.remarks import Remarks
 from .graph.graph import Graph
 from .manifest import make_manifest
 from .observer import Dump, Observer, Observers, Writer
-from .pipeline import run_pipeline
+from .pipeline import STAGES, run_pipeline
 from .plan.memory import plan_memory
 from .plan.place import place_graph
 from .plan.program import Program
@@ -41,7 +41,7 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
     target = find_target(options.target)
     remarks = Remarks()
     observers = Observers([Dump(write, remarks)] * (write is not None)
-                          + [Checker(load, remarks)] * (options.check == "each"))
+                          + [Checker(load, remarks, [s.name for s in STAGES if s.rounds(options)])] * (options.check == "each"))
     observers.graph("traced", graph)
     stages: dict[str, Graph] = {}
 

@@ -10,12 +10,14 @@ from .core.options import Options
 from .core.remarks import Remarks
 from .graph.graph import Graph
 from .passes.canonicalize import canonicalize
+from .passes.delay_sums import delay_sums
 from .passes.fuse import fuse
 from .passes.gates import split_gates
 from .passes.hoist import hoist
 from .passes.inline_calls import inline_calls
 from .passes.join_products import join_products
 from .passes.layout import propagate_layout
+from .passes.narrow_weights import narrow_weights
 from .passes.padding import separate_padding
 from .passes.pack import pack_weights
 from .passes.share_joins import share_joins
@@ -28,12 +30,14 @@ from .targets.target import Target
 
 @dataclass(frozen=True)
 class Stage:
-    """A pass: its name, what it does, the form of graph that it leaves, and the reason for its place in the order."""
+    """A pass: its name, what it does, the form of graph that it leaves, the reason for its place in the order, and whether
+    it `rounds`: changes numbers because the user's options say so."""
 
     name: str
     run: Callable[[Graph, Target, Options, Remarks], Graph]
     form: str
     reason: str
+    rounds: Callable[[Options], bool] = lambda options: False
 
 
 STAGES = (
@@ -43,8 +47,9 @@ STAGES = (
           "bodies fold and pack the constants that they use"),
     Stage("canonicalize", lambda g, t, o, r: canonicalize(g), "canonical",
           "folds and simplifies first, so that later passes meet few forms"),
-    Stage("join-products", lambda g, t, o, r: join_products(g), "canonical", "before products of inputs leave their loops: together"),
+    Stage("join-products", lambda g, t, o, r: join_products(g), "canonical", "before products of inputs leave their loops, and before layouts: together"),
     Stage("hoist", lambda g, t, o, r: hoist(g, r), "canonical", "products that leave a loop take part in all that follows"),
+    Stage("delay-sums", lambda g, t, o, r: delay_sums(g, r), "canonical", "its products take part in all that follows, too"),
     Stage("layout", lambda g, t, o, r: propagate_layout(g), "canonical",
           "moves transposes out of the way while ops are still single"),
     Stage("split-gates", lambda g, t, o, r: split_gates(g), "canonical", "after layout, which moves products; before bias and inputs fold"),
@@ -56,6 +61,7 @@ STAGES = (
           "after the rules that fold pads into convolutions, before groups form"),
     Stage("share-joins", lambda g, t, o, r: share_joins(g), "canonical",
           "while joins are single ops, before their parts are grouped"),
+    Stage("narrow-weights", lambda g, t, o, r: narrow_weights(g, t, o, r), "canonical", "last of single ops, so that nothing folds them again", rounds=lambda o: o.weights is not None),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
     Stage("pack", pack_weights, "fused", "constant operands of contractions take their kernel's layout"),
     Stage("materialize", lambda g, t, o, r: materialize(g), "placed",

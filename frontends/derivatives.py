@@ -41,7 +41,7 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: boo
 
     @functools.wraps(fun)
     def value_and_gradient(*args, **kwargs):
-        places, is_single = _places(argnums, args, fun)
+        places, is_single = places_of(argnums, args, fun)
         traced, leaves = _trace(_scalar(fun, has_aux), places, args, kwargs)
         wrt = _differentiated(traced.graph, places, args, fun)
         results = emit_graph(gradient(traced.graph, wrt), leaves)
@@ -131,7 +131,7 @@ def _name(fun: Callable) -> str:
     return repr(getattr(fun, "__name__", "the function"))
 
 
-def _places(argnums: int | Sequence[int], args: Sequence, fun: Callable) -> tuple[tuple[int, ...], bool]:
+def places_of(argnums: int | Sequence[int], args: Sequence, fun: Callable) -> tuple[tuple[int, ...], bool]:
     """The arguments to differentiate by, counted from the front, and whether one was asked for by its number alone."""
     is_single = isinstance(argnums, int)
     places = []

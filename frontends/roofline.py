@@ -1,4 +1,5 @@
-"""What can this machine do?  Its multiply-adds and its bandwidth, measured with lamina's own code; once for each process."""
+"""What can this machine do?  Its multiply-adds and its bandwidth, measured with lamina's own code; once for each
+process."""
 
 from __future__ import annotations
 
@@ -75,8 +76,10 @@ def _vector(name: str, extent: int, dtype: DType, role: str) -> Buffer:
     return Buffer(name, dtype, (extent,), (1,), role)
 
 
-def _sum(block: BlockBuilder, out: Buffer, unit: Expr, lanes: int, extents: tuple[int, ...], term: Callable[..., Expr]) -> None:
-    """Add term(chain, lane, *positions) up over loops of these extents, in `CHAINS` vectors; their total is the unit's part of `out`."""
+def _sum(block: BlockBuilder, out: Buffer, unit: Expr, lanes: int, extents: tuple[int, ...],
+         term: Callable[..., Expr]) -> None:
+    """Add term(chain, lane, *positions) up over loops of these extents, in `CHAINS` vectors; their total is the unit's
+    part of `out`."""
     sums = block.alloc("sums", out.dtype, (CHAINS, lanes), "register")
     for i in range(CHAINS):
         with block.loop("l", lanes, "vector", lanes) as lane:
@@ -93,12 +96,14 @@ def _sum(block: BlockBuilder, out: Buffer, unit: Expr, lanes: int, extents: tupl
         block.store(out, (add(mul(unit, lanes), lane),), total)
 
 
-def _seconds(name: str, block: BlockBuilder, x: Buffer, out: Buffer, target: Target, array: np.ndarray, threads: int) -> float:
+def _seconds(name: str, block: BlockBuilder, x: Buffer, out: Buffer, target: Target, array: np.ndarray,
+             threads: int) -> float:
     """The fastest run of a kernel of these statements on `array`."""
     places = tuple(Place(Storage(kind, 0, b.shape[0] * b.dtype.itemsize, b.name), 0, b.shape, b.strides, b.dtype)
                    for kind, b in (("input", x), ("output", out)))
     ports = [Port(b.name, TensorType(b.shape, b.dtype)) for b in (x, out)]
-    program = Program(name, (Kernel(name, (x, out), block.statements),), (), (Launch(0, places),), None, (ports[0],), (ports[1],), (),
+    program = Program(name, (Kernel(name, (x, out), block.statements),), (), (Launch(0, places),), None, (ports[0],),
+                      (ports[1],), (),
                       labels=(name,))
     executable = Executable(compile_program(replace(program, plan=plan_memory(program)), target))
     return measure(executable, [array], threads=threads, seconds=SECONDS).rows[0].minimum

@@ -6,6 +6,8 @@ import inspect
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Sequence
 
+import numpy as np
+
 from ..compiler.core.dims import DimExpr
 from ..compiler.core.dtypes import as_dtype
 from ..compiler.core.errors import DTypeError, LaminaError, TraceError
@@ -90,6 +92,25 @@ def trace_call(f: Callable, args: Sequence, kwargs: Mapping[str, Any], *, static
                              result_names(paths, result_structure))
         captured = tuple(tracer for tracer, _ in trace.captured.values())
     return Traced(graph, result_structure, captured)
+
+
+def trace_leaves(f: Callable, leaves: Sequence, structure: tree.Structure, specs: Mapping[int, TensorSpec]) -> Traced:
+    """`f` traced with those leaves of its arguments (args, kwargs) as parameters that `specs` numbers and gives types
+    of; the other leaves are passed as they are."""
+    def called(*values):
+        given = list(leaves)
+        for i, value in zip(specs, values):
+            given[i] = value
+        positional, keywords = tree.unflatten(structure, given)
+        return f(*positional, **keywords)
+    called.__name__ = getattr(f, "__name__", "main")
+    return trace_call(called, list(specs.values()), {})
+
+
+def array_specs(leaves: Sequence, names: Sequence[str]) -> dict[int, TensorSpec]:
+    """For `trace_leaves`, NumPy arrays as parameters: no copy of them becomes a constant. Scalars stay as they are."""
+    return {i: TensorSpec(x.shape, x.dtype, n) for i, (x, n) in enumerate(zip(leaves, names))
+            if isinstance(x, np.ndarray) and x.ndim > 0}
 
 
 def _parameter(trace, leaf, name: str, symbols: Symbols) -> Tracer:

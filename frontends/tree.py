@@ -251,6 +251,31 @@ def flatten_with_paths(tree, is_leaf: Callable[[Any], bool] | None = None) -> tu
     return list(zip(paths(shape), found)), shape
 
 
+def broadcast_prefix(prefix, structure: Structure, is_leaf: Callable[[Any], bool]) -> list:
+    """For each leaf of `structure` the leaf of `prefix`, a tree of its upper part, that stands at or above it.
+
+    `is_leaf` says what a leaf of the prefix is (None may be one). TreeError where the two do not fit.
+    """
+    found: list = []
+
+    def visit(part, key, path: str):
+        if is_leaf(part):
+            found.extend([part] * len(paths(Structure(key, 0))))
+            return
+        kind, data, children = _children(part)
+        if kind == LEAF:
+            raise TreeError(f"at {path or 'the root'}: {part!r} is no leaf of a prefix")
+        children = list(children)
+        if key == LEAF or (kind, data) != key[:2] or len(children) != len(key[2]):
+            flat = [LEAF if k == LEAF else (*k[:2], (LEAF,) * len(k[2])) for k in ((kind, data, children), key)]
+            what = difference(*(Structure(k, 0) for k in flat))
+            raise TreeError(what.replace("the root", path) if path else what)
+        for name, child, inner in zip(_names(kind, data, len(children)), children, key[2]):
+            visit(child, inner, path + name)
+    visit(prefix, structure.key, "")
+    return found
+
+
 def paths(structure: Structure) -> list[str]:
     """The path of each leaf, in order."""
     found: list[str] = []

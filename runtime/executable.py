@@ -31,12 +31,14 @@ def aligned_empty(nbytes: int) -> np.ndarray:
 
 
 def _data_offset() -> int:
-    """How many bytes into a NumPy array object its data's address stands (after the object's head; NumPy's C API fixes it)."""
+    """How many bytes into a NumPy array object its data's address stands (after the object's head; NumPy's C API fixes
+    it)."""
     probe = np.empty(1, np.uint8)
     for offset in (16, 32, 24, 40):
         if ctypes.c_size_t.from_address(id(probe) + offset).value == probe.ctypes.data:
             return offset
-    raise LaminaError("this Python keeps NumPy's arrays in a way that lamina does not know", hint="use CPython with NumPy 2")
+    raise LaminaError("this Python keeps NumPy's arrays in a way that lamina does not know",
+                      hint="use CPython with NumPy 2")
 
 
 DATA_OFFSET = _data_offset()
@@ -61,16 +63,18 @@ class Executable:
         entry = manifest["entry"]
         self._library = load_objects([o for n, o in artifact.objects.items() if n != "support"], support,
                                      hashlib.blake2b(support, digest_size=8).hexdigest(),
-                                     (f"{entry}_run_frame", f"{entry}_run_arrays", f"{entry}_arena"), tuple(manifest["support_exports"]))
+                                     (f"{entry}_run_frame", f"{entry}_run_arrays", f"{entry}_arena"),
+                                     tuple(manifest["support_exports"]))
         symbols = self._library.symbols
-        self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32)(symbols[f"{entry}_run_arrays"])
+        self._run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64,
+                                     ctypes.c_int32)(symbols[f"{entry}_run_arrays"])
         self._arena = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(symbols[f"{entry}_arena"])
-        self._constants = [_resident(c) for c in artifact.constants]
+        self._constants = [resident(c) for c in artifact.constants]
         self._shared = {j: port["shares"] for j, port in enumerate(manifest["outputs"]) if "shares" in port}
         self._frames: list[_Frame] = []
         self._lock = threading.Lock()
 
-    # ---- calling ------------------------------------------------------------------------------------------------------
+    # ---- calling -----------------------------------------------------------------------------------------------------
     def __call__(self, *arrays, threads: int = 0) -> tuple[np.ndarray, ...]:
         """Run once. `arrays` in the order of `inputs`; `threads` caps the threads of this call (0: no cap).
 
@@ -95,9 +99,9 @@ class Executable:
 
     @contextmanager
     def prepared(self, arrays, threads: int = 0):
-        """`with executable.prepared(arrays) as (run, extents):` each `run(record)` is one native call on the same memory,
-        which overwrites the results of the last (and copies of donated inputs). `record` is 0, or the address of words for
-        a run that is measured (runtime/profile.py). `extents` are those of the dims, by name."""
+        """`with executable.prepared(arrays) as (run, extents):` each `run(record)` is one native call on the same
+        memory, which overwrites the results of the last (and copies of donated inputs). `record` is 0, or the address
+        of words for a run that is measured (runtime/profile.py). `extents` are those of the dims, by name."""
         inputs, extents = self.signature.bind(arrays)
         for i in self._shared.values():
             inputs[i] = inputs[i].copy()
@@ -116,10 +120,12 @@ class Executable:
         yield run, dict(zip(self.signature.symbols, extents))
 
     def profile(self, *arrays, threads: int = 0, seconds: float = 1.0, roofline: Roofline | None = None) -> Profile:
-        """Where the time of a run on `arrays` goes, by launch: time, operations, bytes, and the share of what this machine can do.
+        """Where the time of a run on `arrays` goes, by launch: time, operations, bytes, and the share of what this
+        machine can do.
 
-        Runs for about `seconds`, measured calls and others in turns. `roofline` is the machine; without one it is measured once for each
-        process, where the compiler is installed. The result has `rows`, `text()`, `to_json()` and `save_trace(path)`.
+        Runs for about `seconds`, measured calls and others in turns. `roofline` is the machine; without one it is
+        measured once for each process, where the compiler is installed. The result has `rows`, `text()`, `to_json()`
+        and `save_trace(path)`.
         """
         from .profile import measure
         if roofline is None and self.measure_roofline is not None:
@@ -131,7 +137,7 @@ class Executable:
         arrays = self.signature.by_name(feeds)
         return dict(zip(self.signature.output_names, self(*arrays, threads=threads)))
 
-    # ---- looking --------------------------------------------------------------------------------------------------------
+    # ---- looking -----------------------------------------------------------------------------------------------------
     @property
     def inputs(self):
         """The inputs in order: name, shape (ints and names of dims), dtype."""
@@ -228,14 +234,16 @@ class _Frame:
         self.arena_bytes = size
 
 
-def _resident(array: np.ndarray) -> np.ndarray:
-    """The array as kernels read it: dense, in native byte order; small ones aligned to a vector, large ones where they lie.
+def resident(array: np.ndarray) -> np.ndarray:
+    """The array as kernels read it: dense, in native byte order; small ones aligned to a vector, large ones where they
+    lie.
 
     x86-64 and 64-bit Arm load elements and vectors from any address, so that weights are used inside of a mapped file.
     """
     is_aligned = array.nbytes >= 1 << 16 or array.ctypes.data % ALIGNMENT == 0
     if array.flags.c_contiguous and is_aligned and array.dtype.isnative:
         return array
-    out = aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape) if array.nbytes else np.empty(array.shape, array.dtype)
+    out = aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape) if array.nbytes else np.empty(array.shape,
+                                                                                                           array.dtype)
     out[...] = array
     return out

@@ -70,12 +70,13 @@ class MemoryReport:
             found.append(total)
         return found
 
-    # ---- as text -------------------------------------------------------------------------------------------------------
+    # ---- as text -----------------------------------------------------------------------------------------------------
     def summary(self) -> list[str]:
         """The totals, one a line."""
         above = self.arena_bytes - self.lower_bound
-        beside = "exactly what is live at the peak" if above <= 0 else f"{format_bytes(above)} above what is live at the peak"
-        return [f"arena: {self.arena_bytes} bytes ({format_bytes(self.arena_bytes)}), {beside} ({self.lower_bound} bytes)",
+        beside = "exactly" if above <= 0 else f"{format_bytes(above)} above"
+        return [f"arena: {self.arena_bytes} bytes ({format_bytes(self.arena_bytes)}), {beside} what is live "
+                f"at the peak ({self.lower_bound} bytes)",
                 *(f"{what}: {size} bytes ({format_bytes(size)})" for what, size in
                   (("weights", self.weight_bytes), ("inputs", self.input_bytes), ("outputs", self.output_bytes)))]
 
@@ -108,25 +109,30 @@ class MemoryReport:
         return [(i * count // columns, (i + 1) * count // columns) for i in range(columns)]
 
     def text(self, columns: int = 60, limit: int | None = 40) -> str:
-        """The totals, the live ranges of the `limit` largest slots over time (`*` marks those of the peak), and who owns the peak."""
+        """The totals, the live ranges of the `limit` largest slots over time (`*` marks those of the peak), and who
+        owns the peak."""
         lines = self.summary()
         if not self.slots:
             return "\n".join(lines)
         bars = self.bars(columns, limit)
         labels = [shortened(b.label, 36) for b in bars]
         width = max(map(len, labels))
-        lines += ["", " " * (width + 14) + " " * self.peak_column(columns) + f"▼ step {self.peak_step}: {self.labels.get(self.peak_step, '')}",
+        lines += ["",
+                  " " * (width + 14 + self.peak_column(columns))
+                  + f"▼ step {self.peak_step}: {self.labels.get(self.peak_step, '')}",
                   f"{'live':>{width + 11}}  {self.curve(columns)}"]
-        lines += [f"{label:<{width}} {format_bytes(b.bytes):>10}{'*' if b.is_at_peak else ' '} {b.cells}".rstrip() for label, b in zip(labels, bars)]
+        lines += [f"{label:<{width}} {format_bytes(b.bytes):>10}{'*' if b.is_at_peak else ' '} {b.cells}".rstrip()
+                  for label, b in zip(labels, bars)]
         lines += [f"{len(self.slots) - len(bars)} smaller slots are not shown"] * (len(bars) < len(self.slots))
         lines += ["", f"live at the peak, step {self.peak_step}:"]
-        lines += [f"{s['bytes']:>14} bytes  {s['label']}{'  ' + s['location'] if s['location'] else ''}" for s in self.owners]
+        lines += [f"{s['bytes']:>14} bytes  {s['label']}{'  ' + s['location'] if s['location'] else ''}"
+                  for s in self.owners]
         return "\n".join(lines)
 
-    # ---- as a drawing --------------------------------------------------------------------------------------------------
+    # ---- as a drawing ------------------------------------------------------------------------------------------------
     def svg(self) -> str:
-        """The arena over time as an SVG document: a rectangle for each slot, from its offset up and from its first step to its last, with
-        what it holds as a tooltip; the live bytes as a line, the peak and the lower bound."""
+        """The arena over time as an SVG document: a rectangle for each slot, from its offset up and from its first step
+        to its last, with what it holds as a tooltip; the live bytes as a line, the peak and the lower bound."""
         first, last = self.span
         most = max(self.arena_bytes, 1)
 
@@ -143,17 +149,22 @@ class MemoryReport:
             begin, end = x(slot["first"]), x(slot["last"] + 1)
             top, bottom = y(slot["offset"] + slot["bytes"]), y(slot["offset"])
             is_owner = slot["first"] <= self.peak_step <= slot["last"]
-            tip = f"{slot['label']}: {slot['bytes']} bytes at {slot['offset']}, steps {slot['first']} to {slot['last']}\n{slot['location']}"
-            out.append(f'<rect x="{begin:.1f}" y="{top:.1f}" width="{end - begin:.1f}" height="{bottom - top:.1f}" fill="hsl({hue},55%,72%)" '
-                       f'stroke="{"black" if is_owner else "gray"}" stroke-width="{1 if is_owner else 0.4}"><title>{html.escape(tip)}</title></rect>')
+            tip = (f"{slot['label']}: {slot['bytes']} bytes at {slot['offset']}, steps {slot['first']} to "
+                   f"{slot['last']}\n{slot['location']}")
+            edge = 'stroke="black" stroke-width="1"' if is_owner else 'stroke="gray" stroke-width="0.4"'
+            out.append(f'<rect x="{begin:.1f}" y="{top:.1f}" width="{end - begin:.1f}" height="{bottom - top:.1f}" '
+                       f'fill="hsl({hue},55%,72%)" {edge}><title>{html.escape(tip)}</title></rect>')
             if end - begin > 8 * len(slot["label"]) and bottom - top > 14:
                 out.append(_words(begin + 4, (top + bottom) / 2 + 4, slot["label"]))
-        points = " ".join(f"{x(first + i):.1f},{y(n):.1f} {x(first + i + 1):.1f},{y(n):.1f}" for i, n in enumerate(self.live))
-        out.append(f'<polyline points="{points}" fill="none" stroke="#c00" stroke-width="1.5"><title>live bytes</title></polyline>')
+        points = " ".join(f"{x(first + i):.1f},{y(n):.1f} {x(first + i + 1):.1f},{y(n):.1f}" for i,
+                          n in enumerate(self.live))
+        out.append(f'<polyline points="{points}" fill="none" stroke="#c00" stroke-width="1.5">'
+                   "<title>live bytes</title></polyline>")
         if self.slots:
             out.append(_line(LEFT, y(self.lower_bound), LEFT + WIDTH, y(self.lower_bound), "lower bound"))
             out.append(_line(x(self.peak_step + 0.5), TOP, x(self.peak_step + 0.5), TOP + HEIGHT, "peak"))
-            out.append(_words(x(self.peak_step), TOP + HEIGHT + 36, f"peak: step {self.peak_step} {self.labels.get(self.peak_step, '')}"))
+            out.append(_words(x(self.peak_step), TOP + HEIGHT + 36,
+                              f"peak: step {self.peak_step} {self.labels.get(self.peak_step, '')}"))
         for part in range(5):
             out.append(_words(4, y(most * part / 4) + 4, format_bytes(most * part // 4)))
             step = first + (last - first) * part // 4
@@ -161,7 +172,8 @@ class MemoryReport:
         return "\n".join([*out, "</svg>"]) + "\n"
 
     def __repr__(self) -> str:
-        return f"<memory: arena {self.arena_bytes:,} bytes, lower bound {self.lower_bound:,} bytes, {len(self.slots)} slots>"
+        return (f"<memory: arena {self.arena_bytes:,} bytes, lower bound {self.lower_bound:,} bytes, "
+                f"{len(self.slots)} slots>")
 
 
 def shortened(text: str, width: int) -> str:

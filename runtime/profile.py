@@ -1,11 +1,13 @@
-"""Where does the time of a model go?  Native code notes the clock around each launch; runs that are measured and runs that are not take turns.
+"""Where does the time of a model go?  Native code notes the clock around each launch; runs that are measured and runs
+that are not take turns.
 
-The entry point of every executable looks at one word of its frame: where it holds the address of a record, each launch adds its clock
-ticks and its count there, and an event (compiler/codegen/host.py). Nothing is compiled anew, and what is measured is what runs.
+The entry point of every executable looks at one word of its frame: where it holds the address of a record, each launch
+adds its clock ticks and its count there, and an event (compiler/codegen/host.py). Nothing is compiled anew, and what is
+measured is what runs.
 
-The share of the roofline is that of Williams, Waterman and Patterson (2009), with a bandwidth for each working set as in Ilic, Pratas and
-Sousa (2014): what one launch reads of another's results comes from the cache that holds its bytes; a weight is read once a run,
-so it comes from the cache that holds the whole model, or from memory.
+The share of the roofline is that of Williams, Waterman and Patterson (2009), with a bandwidth for each working set as
+in Ilic, Pratas and Sousa (2014): what one launch reads of another's results comes from the cache that holds its bytes;
+a weight is read once a run, so it comes from the cache that holds the whole model, or from memory.
 """
 
 from __future__ import annotations
@@ -29,21 +31,24 @@ MOST_EVENTS = 1 << 18  # of a trace; what comes after is left out of it
 EVENT_WORDS = 3
 
 
-# ---- the machine -------------------------------------------------------------------------------------------------------
+# ---- the machine -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Roofline:
-    """What a machine can do: `flops` a second by dtype, and `bandwidth`, (bytes of the working set, bytes a second) by size."""
+    """What a machine can do: `flops` a second by dtype, and `bandwidth`, (bytes of the working set, bytes a second) by
+    size."""
 
     flops: dict[str, float]
     bandwidth: tuple[tuple[float, float], ...]
 
     def bandwidth_for(self, working_set: float) -> float:
-        """Bytes a second where this many are used again and again: between the measured sizes on a straight line of logarithms."""
+        """Bytes a second where this many are used again and again: between the measured sizes on a straight line of
+        logarithms."""
         sizes, rates = zip(*self.bandwidth)
         return math.exp(np.interp(math.log(max(working_set, 1)), np.log(sizes), np.log(rates)))
 
     def seconds(self, flops: int, dtype: str, nbytes: int, weight_bytes: int, footprint: int) -> tuple[float, str]:
-        """(the least time, what bounds it: "compute" or "memory") of a launch; `footprint` is what one run of the model touches."""
+        """(the least time, what bounds it: "compute" or "memory") of a launch; `footprint` is what one run of the model
+        touches."""
         compute = flops / self.flops[dtype] if dtype in self.flops else 0.0
         memory = (nbytes - weight_bytes) / self.bandwidth_for(nbytes - weight_bytes)
         if weight_bytes:
@@ -51,11 +56,12 @@ class Roofline:
         return max((compute, "compute"), (memory, "memory"))
 
 
-# ---- what was measured ---------------------------------------------------------------------------------------------------
+# ---- what was measured -----------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Row:
-    """A launch: its kernel, where it comes from, how often it ran in one run, and its time in one run: the median over all runs, and the
-    `minimum`. `share` is the time that the roofline allows over the median; None where there is no roofline or it did not run."""
+    """A launch: its kernel, where it comes from, how often it ran in one run, and its time in one run: the median over
+    all runs, and the `minimum`. `share` is the time that the roofline allows over the median; None where there is no
+    roofline or it did not run."""
 
     launch: int
     kernel: str
@@ -119,35 +125,42 @@ class Profile:
         return sum(row.seconds for row in self.rows)
 
     def parts(self, by: str, depth: int | None = None) -> list[Part]:
-        """Rows summed by "line", "layer" or "kernel", the longest first. `depth` cuts layers to so many parts of their path."""
+        """Rows summed by "line", "layer" or "kernel", the longest first. `depth` cuts layers to so many parts of their
+        path."""
         groups: dict[str, list[Row]] = {}
         for row in self.rows:
             groups.setdefault(_key(row, by, depth), []).append(row)
         return sorted((_part(name, rows) for name, rows in groups.items()), key=lambda p: -p.seconds)
 
     def text(self, by: str = "launch", limit: int | None = None, depth: int | None = None) -> str:
-        """A table: of single launches in program order, or by "kernel", "line" or "layer". `limit` keeps the longest."""
+        """A table: of single launches in program order, or by "kernel", "line" or "layer". `limit` keeps the
+        longest."""
         header, rows = self.table(by, limit, depth)
         widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-        lines = ["  ".join(c.ljust(w) if i == len(header) - 1 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
+        lines = ["  ".join(c.ljust(w) if i == len(header) - 1 else c.rjust(w) for i,
+                           (c, w) in enumerate(zip(row, widths))).rstrip()
                  for row in (header, *rows)]
         return "\n".join([*lines, "", self.summary()])
 
-    def table(self, by: str = "launch", limit: int | None = None, depth: int | None = None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    def table(self, by: str = "launch", limit: int | None = None,
+              depth: int | None = None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """(header, rows) of `text`, as cells."""
         total = self.kernel_seconds or 1.0
         if by == "launch":
-            kept = self.rows if limit is None else sorted(sorted(self.rows, key=lambda r: -r.seconds)[:limit], key=lambda r: r.launch)
+            kept = self.rows if limit is None else sorted(sorted(self.rows, key=lambda r: -r.seconds)[:limit],
+                                                          key=lambda r: r.launch)
             return (("launch", "runs", *_FIGURES, "bound", "kernel"),
-                    [(str(r.launch), str(r.count), *_figures(r, total), r.bound or "-", f"{r.kernel}  {r.line}".rstrip()) for r in kept])
+                    [(str(r.launch), str(r.count), *_figures(r, total), r.bound or "-",
+                      f"{r.kernel}  {r.line}".rstrip()) for r in kept])
         return (("launches", *_FIGURES, by), [(str(p.launches), *_figures(p, total), p.name or "(no name)")
                                               for p in self.parts(by, depth)[:limit]])
 
     def summary(self) -> str:
         """The whole in one line."""
         host = max(0.0, self.call_seconds - self.kernel_seconds)
-        text = (f"call {format_seconds(self.call_seconds)}: kernels {format_seconds(self.kernel_seconds)}, between them {format_seconds(host)}; "
-                f"{self.runs} runs{' (interrupted)' if self.is_interrupted else ''}, measuring costs {self.overhead:.1%}")
+        ending = " (interrupted)" if self.is_interrupted else ""
+        text = (f"call {format_seconds(self.call_seconds)}: kernels {format_seconds(self.kernel_seconds)}, "
+                f"between them {format_seconds(host)}; {self.runs} runs{ending}, measuring costs {self.overhead:.1%}")
         if self.roofline is not None:
             text += (f"; roofline: {self.roofline.flops['float32'] / 1e9:.0f} GFLOP/s in float32, "
                      f"{self.roofline.bandwidth[-1][1] / 1e9:.1f} GB/s from memory")
@@ -158,26 +171,33 @@ class Profile:
         roofline = self.roofline
         return {"name": self.name, "threads": self.threads, "runs": self.runs, "interrupted": self.is_interrupted,
                 "call_seconds": self.call_seconds, "kernel_seconds": self.kernel_seconds, "overhead": self.overhead,
-                "roofline": None if roofline is None else {"flops": roofline.flops, "bandwidth": [list(b) for b in roofline.bandwidth]},
-                "launches": [asdict(r) | {"flops_per_second": r.flops_per_second, "bytes_per_second": r.bytes_per_second} for r in self.rows],
+                "roofline": None if roofline is None else {"flops": roofline.flops,
+                                                           "bandwidth": [list(b) for b in roofline.bandwidth]},
+                "launches": [asdict(r) | {"flops_per_second": r.flops_per_second,
+                                          "bytes_per_second": r.bytes_per_second} for r in self.rows],
                 "lines": [asdict(p) for p in self.parts("line")], "layers": [asdict(p) for p in self.parts("layer")]}
 
-    # ---- the trace -------------------------------------------------------------------------------------------------------
+    # ---- the trace ---------------------------------------------------------------------------------------------------
     def trace(self) -> dict:
-        """The fastest measured run in the Trace Event Format of Chrome, which Perfetto opens: a track of kernels, one of layers."""
-        events: list[dict] = [_named("process_name", 0, self.name), _named("thread_name", 0, "kernels"), _named("thread_name", 1, "layers")]
+        """The fastest measured run in the Trace Event Format of Chrome, which Perfetto opens: a track of kernels, one
+        of layers."""
+        events: list[dict] = [_named("process_name", 0, self.name), _named("thread_name", 0, "kernels"),
+                              _named("thread_name", 1, "layers")]
         open_layer: dict | None = None
         for launch, begin, end in self.events.tolist():
             row = self.rows[launch]
-            arguments = {"launch": launch, "kernel": row.kernel, "line": row.line, "GFLOP/s, median": round(row.flops_per_second / 1e9, 3),
+            arguments = {"launch": launch, "kernel": row.kernel, "line": row.line,
+                         "GFLOP/s, median": round(row.flops_per_second / 1e9, 3),
                          "GB/s, median": round(row.bytes_per_second / 1e9, 3)}
             arguments |= {} if row.share is None else {"share of the roofline": round(row.share, 3), "bound": row.bound}
-            events.append({"name": row.label or row.kernel, "cat": "kernel", "ph": "X", "pid": 0, "tid": 0, "ts": begin / 1e3,
+            events.append({"name": row.label or row.kernel, "cat": "kernel", "ph": "X", "pid": 0, "tid": 0,
+                           "ts": begin / 1e3,
                            "dur": (end - begin) / 1e3, "args": arguments})
             if open_layer is not None and open_layer["name"] == row.layer:
                 open_layer["dur"] = end / 1e3 - open_layer["ts"]
             elif row.layer:
-                open_layer = {"name": row.layer, "cat": "layer", "ph": "X", "pid": 0, "tid": 1, "ts": begin / 1e3, "dur": (end - begin) / 1e3}
+                open_layer = {"name": row.layer, "cat": "layer", "ph": "X", "pid": 0, "tid": 1, "ts": begin / 1e3,
+                              "dur": (end - begin) / 1e3}
                 events.append(open_layer)
             else:
                 open_layer = None
@@ -194,8 +214,10 @@ _FIGURES = ("time", "%", "GFLOP/s", "GB/s", "roofline")
 
 
 def _figures(row: Row | Part, total: float) -> tuple[str, ...]:
-    rates = (f"{row.flops / row.seconds / 1e9:.1f}", f"{row.bytes / row.seconds / 1e9:.1f}") if row.seconds else ("-", "-")
-    return format_seconds(row.seconds), f"{100 * row.seconds / total:.1f}", *rates, "-" if row.share is None else f"{100 * row.share:.0f}%"
+    rates = (f"{row.flops / row.seconds / 1e9:.1f}", f"{row.bytes / row.seconds / 1e9:.1f}") if row.seconds else ("-",
+                                                                                                                  "-")
+    share = "-" if row.share is None else f"{100 * row.share:.0f}%"
+    return format_seconds(row.seconds), f"{100 * row.seconds / total:.1f}", *rates, share
 
 
 def _key(row: Row, by: str, depth: int | None) -> str:
@@ -217,9 +239,10 @@ def _named(what: str, track: int, name: str) -> dict:
     return {"name": what, "ph": "M", "pid": 0, "tid": track, "args": {"name": name}}
 
 
-# ---- measuring -----------------------------------------------------------------------------------------------------------
+# ---- measuring -------------------------------------------------------------------------------------------------------
 class _Record:
-    """The words that native code writes while it is measured: the next event and the events' end, ticks and count of each launch."""
+    """The words that native code writes while it is measured: the next event and the events' end, ticks and count of
+    each launch."""
 
     def __init__(self, launches: int):
         self.launches = launches
@@ -238,11 +261,12 @@ class _Record:
 
 
 def measure(executable, arrays, *, threads: int = 0, seconds: float = 1.0, roofline: Roofline | None = None) -> Profile:
-    """The Profile of `executable` on `arrays`: for about `seconds`, after two calls that warm up. Ctrl-C ends it early with
-    what there is, once each kind of run has been made."""
+    """The Profile of `executable` on `arrays`: for about `seconds`, after two calls that warm up. Ctrl-C ends it early
+    with what there is, once each kind of run has been made."""
     manifest = executable.artifact.manifest
     record = _Record(len(manifest["launches"]))
-    clock: list[tuple[int, int]] = []  # a measured run's begin: nanoseconds of the system's clock, ticks of the processor's
+    clock: list[tuple[int,
+                      int]] = []  # a measured run's begin: nanoseconds of the system's clock, ticks of the processor's
     plain: list[float] = []
     measured: list[float] = []
     ticks: list[np.ndarray] = []
@@ -284,10 +308,12 @@ def measure(executable, arrays, *, threads: int = 0, seconds: float = 1.0, roofl
     rate = (clock[-1][0] - clock[0][0]) / (clock[-1][1] - clock[0][1]) if len(clock) > 1 else 0.0  # nanoseconds a tick
     spent = np.array(ticks, np.float64).reshape(len(ticks), -1) * (rate * 1e-9)
     footprint = manifest["cost"]["weight_bytes"] + manifest["cost"]["arena_bytes"]
-    rows = tuple(_row(i, launch, extents, int(counts[i]), spent[:, i], footprint, roofline) for i, launch in enumerate(manifest["launches"]))
+    rows = tuple(_row(i, launch, extents, int(counts[i]), spent[:, i], footprint, roofline) for i,
+                 launch in enumerate(manifest["launches"]))
     if len(best):
         best[:, 1:] = (best[:, 1:] - best[0, 1]) * rate
-    return Profile(executable.name, rows, statistics.median(plain), min(measured) / min(plain) - 1, len(plain), threads, roofline, is_interrupted, best,
+    return Profile(executable.name, rows, statistics.median(plain), min(measured) / min(plain) - 1, len(plain), threads,
+                   roofline, is_interrupted, best,
                    int(counts.sum()) - len(best))
 
 
@@ -301,5 +327,6 @@ def _row(number: int, launch: dict, extents: dict[str, int], count: int, seconds
         least, bound = roofline.seconds(flops, launch["dtype"], nbytes, weights, footprint)
         share = least * count / median
     lines = launch["lines"]
-    return Row(number, launch["kernel"], launch["label"], lines[0] if lines else "", launch["layer"], count, median, float(seconds.min()),
+    return Row(number, launch["kernel"], launch["label"], lines[0] if lines else "", launch["layer"], count, median,
+               float(seconds.min()),
                flops * count, nbytes * count, bound, share)

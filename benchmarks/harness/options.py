@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from .compare import Settings
 from .contenders import CONTENDERS
 from .machine import allowed_cores
 from .process import ContenderSpec
+from .workloads import Case, find_cases
 
 DEFAULT_PEERS = "onnxruntime,openvino,torch,inductor"
 
 
-def make_parser(description: str, workloads: str) -> argparse.ArgumentParser:
+def make_parser(description: str, workloads: str, contenders: Mapping[str, str] = CONTENDERS,
+                peers: str = DEFAULT_PEERS) -> argparse.ArgumentParser:
     """The options that all benchmarks share; `workloads` is the name of the option that selects (models, kernels)."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--vs", default=DEFAULT_PEERS, metavar="A,B", help=f"peers (default {DEFAULT_PEERS})")
-    parser.add_argument("--subject", default="lamina", choices=CONTENDERS,
+    parser.add_argument("--vs", default=peers, metavar="A,B", help=f"peers (default {peers})")
+    parser.add_argument("--subject", default="lamina", choices=contenders,
                         help="whose ratios are shown (default lamina)")
     parser.add_argument(f"--{workloads}", dest="workloads", metavar="A,B", help="only these (default all)")
     parser.add_argument("--threads", default=",".join(str(n) for n in sorted({1, len(allowed_cores())})),
@@ -49,15 +52,15 @@ def parse_settings(arguments: argparse.Namespace) -> Settings:
     return Settings(rounds=arguments.rounds, extra_rounds=arguments.rounds, burst_seconds=arguments.burst)
 
 
-def parse_contenders(arguments: argparse.Namespace) -> list[ContenderSpec]:
+def parse_contenders(arguments: argparse.Namespace, known: Mapping[str, str] = CONTENDERS) -> list[ContenderSpec]:
     """The subject first, then the peers, each with its interpreter. Exits with a message on an unknown name."""
     names = list(dict.fromkeys([arguments.subject, *filter(None, arguments.vs.split(","))]))
     pythons = dict(item.partition("=")[::2] for item in arguments.python)
-    unknown = [name for name in [*names, *pythons] if name not in CONTENDERS]
+    unknown = [name for name in [*names, *pythons] if name not in known]
     if unknown:
-        sys.exit(f"unknown contender {', '.join(unknown)}; known: {', '.join(CONTENDERS)}")
+        sys.exit(f"unknown contender {', '.join(unknown)}; known: {', '.join(known)}")
     path = (str(arguments.zoo_source),) if arguments.zoo_source else ()
-    return [ContenderSpec(name, CONTENDERS[name], pythons.get(name, sys.executable), path) for name in names]
+    return [ContenderSpec(name, known[name], pythons.get(name, sys.executable), path) for name in names]
 
 
 def parse_threads(arguments: argparse.Namespace) -> list[int]:
@@ -69,10 +72,15 @@ def parse_threads(arguments: argparse.Namespace) -> list[int]:
     return counts
 
 
-def parse_workloads(arguments: argparse.Namespace, known: list[str]) -> list[str]:
-    """The selected names, all of them by default. Exits with a message on an unknown name or a missing folder."""
+def zoo_cases(arguments: argparse.Namespace, names: list[str], folder: Path) -> tuple[list[Case], list[str]]:
+    """The exported workloads, and the names of those that are not there. Exits with a message without a zoo."""
     if arguments.zoo is None:
         sys.exit("--zoo DIR or the environment variable ZOO must name the folder with the exported workloads")
+    return find_cases(arguments.zoo, names)
+
+
+def parse_workloads(arguments: argparse.Namespace, known: list[str]) -> list[str]:
+    """The selected names, all of them by default. Exits with a message on an unknown name."""
     names = arguments.workloads.split(",") if arguments.workloads else known
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -5,25 +5,34 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .compare import compare
-from .options import parse_contenders, parse_settings, parse_threads, parse_workloads
+from .narrow import write_narrow_product
+from .contenders import CONTENDERS
+from .options import parse_contenders, parse_settings, parse_threads, parse_workloads, zoo_cases
 from .record import Record, ask_versions
 from .report import Grid, failure_lines, group, overhead_line, side_tables, summarize_ratios, time_table
-from .workloads import CALL_OVERHEAD, find_cases, write_call_overhead
+from .workloads import CALL_OVERHEAD, NARROW_PRODUCTS, Case, write_call_overhead
 
 
 def run_timing(name: str, arguments: argparse.Namespace, known: list[str], with_overhead: bool,
-               extra_table: Callable[[Grid, list[str]], str] | None = None) -> Record:
-    """Measure the selected workloads, print tables to stdout and progress to stderr, write the JSON as it grows."""
-    contenders, thread_counts = parse_contenders(arguments), parse_threads(arguments)
-    cases, missing = find_cases(arguments.zoo, parse_workloads(arguments, known))
+               extra_table: Callable[[Grid, list[str]], str] | None = None, contenders: Mapping[str, str] = CONTENDERS,
+               find: Callable[[argparse.Namespace, list[str], Path], tuple[list[Case], list[str]]] = zoo_cases) -> Record:
+    """Measure the selected workloads, print tables to stdout and progress to stderr, write the JSON as it grows.
+
+    `find(arguments, names, folder)` gives their cases, which it may write into the folder, and the names of those that
+    are not there.
+    """
+    contenders, thread_counts = parse_contenders(arguments, contenders), parse_threads(arguments)
     names = [spec.name for spec in contenders]
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        cases, missing = find(arguments, parse_workloads(arguments, known), Path(folder))
         record = Record(name, ask_versions(contenders, Path(folder)), parse_settings(arguments))
         print(record.header(), flush=True)
+        cases += [write_narrow_product(name, Path(folder)) for name in missing if name in NARROW_PRODUCTS]
+        missing = [name for name in missing if name not in NARROW_PRODUCTS]
         if missing:
             print(f"Not exported, left out: {', '.join(missing)}", flush=True)
         if with_overhead:

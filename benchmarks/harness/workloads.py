@@ -79,7 +79,10 @@ def _kernels() -> dict[str, Kernel]:
     return kernels
 
 
-KERNELS = _kernels()
+#: One row times a constant 4096 x 4096 matrix, by the type of its weights; int4 has a float32 scale for each 32.
+NARROW_PRODUCTS = {f"matvec_{kind}": Kernel(0.0, 4096 * 4096 * bits / 8) for kind, bits in
+                   (("float32", 32), ("bfloat16", 16), ("float16", 16), ("int8", 8), ("int4", 5))}
+KERNELS = _kernels() | NARROW_PRODUCTS
 
 
 def find_cases(zoo: Path, names: list[str]) -> tuple[list[Case], list[str]]:

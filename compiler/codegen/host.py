@@ -1,13 +1,16 @@
 """How does a program run with one call?  Its steps as one native function: no dispatch, no Python between kernels.
 
-`int32 NAME_run_frame(ptr frame, int32 cap)`: the frame is an array of words: the arena, then each constant, input and output (addresses),
-then each symbol (extents). `cap` bounds the threads of this call (0: as many as the process may use). It returns 0.
-`int32 NAME_run_arrays(ptr frame, int64 offset, int32 cap)`: the same where the words of inputs and outputs are addresses of objects that
-hold the array's address `offset` bytes in (NumPy's arrays do): one call from Python without a look-up for each array.
+`int32 NAME_run_frame(ptr frame, int32 cap)`: the frame is an array of words: the arena, then each constant, input and
+output (addresses), then each symbol (extents). `cap` bounds the threads of this call (0: as many as the process may
+use). It returns 0.
+`int32 NAME_run_arrays(ptr frame, int64 offset, int32 cap)`: the same where the words of inputs and outputs are
+addresses of objects that hold the array's address `offset` bytes in (NumPy's arrays do): one call from Python without
+a look-up for each array.
 `int64 NAME_arena(ptr symbols)`: the arena bytes for these extents.
 
-The frame's last word is null, or the address of a record of this run, in words: the address of the next event, the address at which
-events end; for each launch its clock ticks and how often it ran; then events of three words: launch, and the ticks at its begin and end.
+The frame's last word is null, or the address of a record of this run, in words: the address of the next event, the
+address at which events end; for each launch its clock ticks and how often it ran; then events of three words: launch,
+and the ticks at its begin and end.
 
 NAME is made of the program's content, and the functions are weak: models that are linked together never clash.
 """
@@ -24,8 +27,8 @@ ALIGNMENT = 64
 
 
 def frame_layout(program: Program) -> dict[str, int]:
-    """The first word of each part of the frame, and `size`, the number of words. The last word, `profile`, is null or the address
-    of the record of a run that is measured."""
+    """The first word of each part of the frame, and `size`, the number of words. The last word, `profile`, is null or
+    the address of the record of a run that is measured."""
     constants = 1
     inputs = constants + len(program.constants)
     outputs = inputs + len(program.inputs)
@@ -138,7 +141,8 @@ class _Host:
         measured, plain, done = (self.new_label(x) for x in ("measured", "plain", "done"))
         self.lines.append(f"  br i1 %is_measured, label %{measured}, label %{plain}, !prof !1")
         self.open(measured)
-        self.lines.append(f"  call void @{self.name}_measure(ptr %record, i64 {number}, ptr @{name}, ptr %args, i32 %threads)")
+        arguments = f"ptr %record, i64 {number}, ptr @{name}, ptr %args, i32 %threads"
+        self.lines.append(f"  call void @{self.name}_measure({arguments})")
         self.lines.append(f"  br label %{done}")
         self.open(plain)
         self.lines.append(f"  call void @{name}(ptr %args, i32 %threads)")
@@ -204,7 +208,7 @@ class _Host:
             self.lines.append(f"  br label %{join}")
         self.open(join)
 
-    # ---- functions ----------------------------------------------------------------------------------------------------
+    # ---- functions ---------------------------------------------------------------------------------------------------
     def place_slots(self) -> str:
         """The start of every slot, and the end of the arena."""
         plan = self.program.plan
@@ -229,8 +233,10 @@ class _Host:
     def _run_arrays(self) -> list[str]:
         lines = [f"define weak_odr i32 @{self.name}_run_arrays(ptr %frame, i64 %offset, i32 %cap) #0 {{", "entry:"]
         for i in range(self.layout["inputs"], self.layout["symbols"]):
-            lines += [f"  %w{i} = getelementptr inbounds i64, ptr %frame, i64 {i}", f"  %o{i} = load ptr, ptr %w{i}, align 8",
-                      f"  %d{i} = getelementptr inbounds i8, ptr %o{i}, i64 %offset", f"  %a{i} = load i64, ptr %d{i}, align 8",
+            lines += [f"  %w{i} = getelementptr inbounds i64, ptr %frame, i64 {i}",
+                      f"  %o{i} = load ptr, ptr %w{i}, align 8",
+                      f"  %d{i} = getelementptr inbounds i8, ptr %o{i}, i64 %offset",
+                      f"  %a{i} = load i64, ptr %d{i}, align 8",
                       f"  store i64 %a{i}, ptr %w{i}, align 8"]
         return [*lines, f"  %status = call i32 @{self.name}_run_frame(ptr %frame, i32 %cap)", "  ret i32 %status", "}"]
 
@@ -279,7 +285,8 @@ full:
 
     def text(self) -> str:
         program = self.program
-        words = max((len(program.kernels[k].params) + len(program.kernels[k].symbols) for k in range(len(program.kernels))), default=1)
+        words = max((len(program.kernels[k].params) + len(program.kernels[k].symbols)
+                     for k in range(len(program.kernels))), default=1)
         parallel = any(isinstance(s, For) and s.kind == "parallel" for k in program.kernels for s in k.body)
         self.slots: dict[str, None] = {}
 
@@ -287,7 +294,8 @@ full:
             place = self.emit(f"getelementptr inbounds i64, ptr %symbols, i64 {i}")
             self.symbols[s.name] = self.emit(f"load i64, ptr {place}, align 8")
         top = self.place_slots()
-        arena = [f"define weak_odr i64 @{self.name}_arena(ptr %symbols) #0 {{", "entry:", *self.lines, f"  ret i64 {top}", "}"]
+        arena = [f"define weak_odr i64 @{self.name}_arena(ptr %symbols) #0 {{", "entry:", *self.lines,
+                 f"  ret i64 {top}", "}"]
 
         self.lines, self.symbols, self.starts = [], {}, {}
         for i, s in enumerate(program.symbols):
@@ -296,7 +304,8 @@ full:
         self.place_slots()
         self.steps(program.steps)
         head = [f"define weak_odr i32 @{self.name}_run_frame(ptr %frame, i32 %cap) #0 {{", "entry:",
-                f"  %args = alloca [{max(1, words)} x i64], align 64", *(f"  {s} = alloca i64, align 8" for s in self.slots)]
+                f"  %args = alloca [{max(1, words)} x i64], align 64",
+                *(f"  {s} = alloca i64, align 8" for s in self.slots)]
         head += [f"  %record_word = getelementptr inbounds i64, ptr %frame, i64 {self.layout['profile']}",
                  "  %record = load ptr, ptr %record_word, align 8", "  %is_measured = icmp ne ptr %record, null"]
         head.append("  %threads = call i32 @lamina_begin(i32 %cap)" if parallel else "  %threads = add i32 0, 1")
@@ -304,8 +313,11 @@ full:
         arrays = self._run_arrays()
         used = sorted({self.kernel_names[i] for i in range(len(program.kernels))})
         declarations = [f"declare void @{n}(ptr, i32)" for n in used]
-        declarations += ["declare i32 @lamina_begin(i32)", "declare void @lamina_end(i32)", "declare i64 @llvm.smax.i64(i64, i64)"]
-        declarations += ["declare i64 @llvm.readcyclecounter()", "declare i64 @llvm.read_volatile_register.i64(metadata)",
+        declarations += ["declare i32 @lamina_begin(i32)", "declare void @lamina_end(i32)",
+                         "declare i64 @llvm.smax.i64(i64, i64)"]
+        declarations += ["declare i64 @llvm.readcyclecounter()",
+                         "declare i64 @llvm.read_volatile_register.i64(metadata)",
                          '!1 = !{!"branch_weights", i32 1, i32 4095}', '!2 = !{!"cntvct_el0"}']
-        return "\n".join([f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "", *arrays, "", self._measure(), "", *declarations,
+        return "\n".join([f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "",
+                          *arrays, "", self._measure(), "", *declarations,
                           attributes(self.target)]) + "\n"

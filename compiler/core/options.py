@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 
 from .errors import LaminaError
 
+WEIGHTS = (None, "bfloat16", "float16", "int8", "int4")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -16,6 +18,8 @@ class Options:
     winograd      False computes every convolution directly. True lets those of 3x3 constant float32 windows take
                   fewer multiplications where that is faster; docs/decisions/0009-winograd.md bounds the rounding error
     fuse          False keeps every operator in a kernel of its own (for looking and bisecting)
+    weights       dtype in which constant float32 weights of products lie: "bfloat16", "float16", "int8" or "int4"
+                  (passes/narrow_weights.py says what they lose); None keeps theirs. Arithmetic stays float32
     check         "none", "each": run every level's interpreter after every pass and name the first that changes a number
     dump          folder into which every stage is written, or None
     """
@@ -24,12 +28,15 @@ class Options:
     max_memory: int | None = None
     winograd: bool = True
     fuse: bool = True
+    weights: str | None = None
     check: str = "none"
     dump: str | None = None
 
     def __post_init__(self):
         if self.check not in ("none", "each"):
             raise LaminaError(f"Options.check is {self.check!r}", hint='it is "none" or "each"')
+        if self.weights not in WEIGHTS:
+            raise LaminaError(f"Options.weights is {self.weights!r}", hint=f"it is one of {', '.join(map(repr, WEIGHTS))}")
         if self.max_memory is not None and self.max_memory < 0:
             raise LaminaError(f"Options.max_memory is {self.max_memory}", hint="give bytes, or None for no limit")
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Remark:
-    """One decision: the `stage` that took it, what it is about (`subject`), whether it was `applied`, and the `reason`."""
+    """One decision: the `stage` that took it, what it is about (`subject`), whether it was `applied`, and the `reason`.
+
+    `about` are the nodes that it concerns, as the stage met them.
+    """
 
     stage: str
     subject: str
     applied: bool
     reason: str
+    about: tuple = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"[{self.stage}] {self.subject}: {'' if self.applied else 'not '}done: {self.reason}"
@@ -24,8 +28,8 @@ class Remarks:
 
     items: list[Remark] = field(default_factory=list)
 
-    def add(self, stage: str, subject: str, applied: bool, reason: str) -> None:
-        self.items.append(Remark(stage, subject, applied, reason))
+    def add(self, stage: str, subject: str, applied: bool, reason: str, about: tuple = ()) -> None:
+        self.items.append(Remark(stage, subject, applied, reason, about))
 
     def __iter__(self):
         return iter(self.items)

@@ -10,7 +10,7 @@ from ..core.dtypes import DType, as_dtype, bool_, float32, int64
 from ..core.errors import FormatError
 from .ir import (BINARY, FOR_KINDS, REDUCTIONS, ROLES, SPACES, UNARY, Accumulate, Alloc, Binary, Bitcast, Buffer, Cast,
                  Compare, Const, Expr, Fma, For, If, Kernel, Let, Load, Prefetch, Select, Stmt, Store, Unary, Var)
-from .notation import ACCUMULATE, COMPARE, DTYPES, SIGNS, UNARY_LEVEL
+from .notation import ACCUMULATE, COMPARE, DTYPES, SIGNS
 
 _TOKEN = re.compile(r"""(?P<space>\s+|\#[^\n]*)
     |(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?)|(?P<string>"(?:[^"\\]|\\.)*")|(?P<name>[A-Za-z_][\w.]*)|(?P<shared>\$\d+)

@@ -38,12 +38,16 @@ def batched_graph(graph: Graph, is_batched: Sequence[bool], size: Dim,
     """`graph` with the batch in front of the flagged parameters, and which of its results have it: those that depend on
     these parameters, and those `wanted`."""
     builder = Builder(graph.name)
-    params = [builder.parameter(TensorType((size, *p.shape), p.dtype) if flag else p.type, p.name)
-              for p, flag in zip(graph.params, is_batched)]
+    params = [builder.parameter(batched_type(p.type, flag, size), p.name) for p, flag in zip(graph.params, is_batched)]
     results, flags = batch_graph(builder, graph, params, is_batched, size)
     wanted = [*(wanted or ()), *[False] * len(results)][:len(results)]
     results = all_batched(builder, results, flags, size, wanted)
     return builder.finish(results, graph.result_names), [f or w for f, w in zip(flags, wanted)]
+
+
+def batched_type(type: TensorType, is_batched: bool, size: Dim) -> TensorType:
+    """The type of a value that is batched or not."""
+    return TensorType((size, *type.shape), type.dtype) if is_batched else type
 
 
 def with_batch(builder: Builder, x: Value, is_batched: bool, size: Dim) -> Value:

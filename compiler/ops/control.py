@@ -227,8 +227,8 @@ class While(Control):
         return graph_flops(self.condition) + graph_flops(self.body)
 
     def vmap(self, builder, operands, is_batched, size):
-        """Where the condition differs between sets, the loop runs until none is left, and those that ended keep what they
-        have. What the body leaves alone is not repeated."""
+        """Where the condition differs between sets, the loop runs until none is left, and those that ended keep what
+        they have. What the body leaves alone is not repeated."""
         from .reduce import Reduce
         flags = _settled(self.body, is_batched, len(operands), size)
         condition, (differs,) = batched_graph(self.condition, flags, size)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..core.dims import Dim
 from ..core.types import TensorType
 from ..graph.builder import Builder, inline
 from ..graph.graph import Graph
-from .batching import all_batched, batched_graph
+from .batching import batch_graph, batched_graph, batched_type, with_batch
 from .control import Closed, param_types, require_types, result_types, scaled_sum
 from .elementwise import Add, Mul, Neg, Sub
 from .op import Sample, shape_error
+from .reduce import Reduce
 from .sample_arrays import draw
 
 POLICIES = ("nothing_saveable", "dots_saveable", "dots_with_no_batch_dims_saveable", "everything_saveable")
@@ -73,8 +73,20 @@ class CustomVjp(Closed):
         return results
 
     def vmap(self, builder, operands, is_batched, size):
-        graphs = (_all_batched_graph(g, size) for g in (self.body, self.forward, self.backward))
-        return builder.emit_all(CustomVjp(*graphs, self.captured), *all_batched(builder, operands, is_batched, size))
+        """The rule for each set: every result is batched, for its cotangents are, whatever it depends on. The cotangent
+        of an operand that all sets share is the sum of theirs."""
+        flags, own, results = list(is_batched), len(operands) - self.captured, self.body.results
+        body, _ = batched_graph(self.body, flags, size, [True] * len(results))
+        forward, ahead = batched_graph(self.forward, flags, size, [True] * len(results))
+        given = [*flags[own:], *ahead[len(results):], *(True for r in results if r.dtype.is_float)]
+        back = Builder(self.backward.name)
+        params = [back.parameter(batched_type(p.type, flag, size), p.name) for p, flag in zip(self.backward.params, given)]
+        found = zip(*batch_graph(back, self.backward, params, given, size))
+        wanted = [flag for flag, o in zip(flags, operands[:own]) if o.dtype.is_float]
+        backward = back.finish([back.emit(Reduce("sum", (0,)), g) if differs and not want
+                                else with_batch(back, g, differs or not want, size)
+                                for (g, differs), want in zip(found, wanted)])
+        return builder.emit_all(CustomVjp(body, forward, backward, self.captured), *operands)
 
     @classmethod
     def samples(cls):
@@ -103,19 +115,23 @@ class CustomJvp(Closed):
         return results
 
     def vmap(self, builder, operands, is_batched, size):
-        graphs = (_all_batched_graph(g, size) for g in (self.body, self.tangent))
-        return builder.emit_all(CustomJvp(*graphs, self.captured), *all_batched(builder, operands, is_batched, size))
+        flags, own = list(is_batched), len(operands) - self.captured
+        count = len(self.body.results)
+        given = [*flags, *(flag for flag, o in zip(flags, operands[:own]) if o.dtype.is_float)]
+        found = batched_graph(self.tangent, given, size)[1]
+        moved = iter(found[count:])
+        results = [any((a, b, r.dtype.is_float and next(moved)))
+                   for a, b, r in zip(batched_graph(self.body, flags, size)[1], found, self.body.results)]
+        moved = [flag for flag, r in zip(results, self.body.results) if r.dtype.is_float]
+        return builder.emit_all(CustomJvp(batched_graph(self.body, flags, size, results)[0],
+                                          batched_graph(self.tangent, given, size, [*results, *moved])[0], self.captured),
+                                *operands)
 
     @classmethod
     def samples(cls):
         return [Sample(cls(scaled_sum(shape, d), _scaled_sum_tangent(shape, d)),
                        (draw(d, *shape), draw(d, *shape, seed=1)))
                 for shape, d in (((3, 17), "float32"), ((3, 5), "float64"), ((0,), "float64"))]
-
-
-def _all_batched_graph(graph: Graph, size: Dim) -> Graph:
-    """`graph` with the batch in front of all parameters and results: a rule's graphs agree on what they pass."""
-    return batched_graph(graph, [True] * len(graph.params), size, [True] * len(graph.results))[0]
 
 
 # ---- rules to try these with -----------------------------------------------------------------------------------------

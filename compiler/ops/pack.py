@@ -56,9 +56,9 @@ class Unpack(Op):
             raise shape_error(self, f"takes the packed shape {self.packed_shape()}", *types)
         return (TensorType(self.shape, types[0].dtype),)
 
-    def pack(self, array: np.ndarray) -> np.ndarray:
-        """The packed form of `array`, which has `shape`."""
-        packed = aligned_empty(self.packed_shape(), array.dtype)
+    def pack(self, array: np.ndarray, packed: np.ndarray | None = None) -> np.ndarray:
+        """The packed form of `array`, which has `shape`; it is written to `packed` where that is given."""
+        packed = aligned_empty(self.packed_shape(), array.dtype) if packed is None else packed
         is_column = self.letters[0] == self.column
         unit = self.width if is_column else 1
         source, target = array.reshape(self.split), self._by_letters(packed)

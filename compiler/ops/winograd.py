@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 
 from ..core.types import TensorType
+from .control import map_over_batch
 from .op import Op, Sample, require_operands, shape_error
 from .pack import aligned_empty
 from .sample_arrays import draw
@@ -63,11 +64,12 @@ class UnpackWinograd(Op):
             raise shape_error(self, f"takes the packed shape {self.packed_shape()}", *types)
         return (TensorType(self.shape, types[0].dtype),)
 
-    def pack(self, array: np.ndarray) -> np.ndarray:
-        """The transforms of the windows in `array`, which has `shape`, rounded once."""
+    def pack(self, array: np.ndarray, packed: np.ndarray | None = None) -> np.ndarray:
+        """The transforms of the windows in `array`, which has `shape`, rounded once; written to `packed` where that is
+        given."""
         one = window_transform(self.outputs)
         both = np.kron(one, one)  # of a window's nine elements
-        packed = aligned_empty(self.packed_shape(), array.dtype)
+        packed = aligned_empty(self.packed_shape(), array.dtype) if packed is None else packed
         for panel, out in enumerate(packed):
             columns = array[..., panel * self.width:(panel + 1) * self.width]
             count = columns.shape[-1]
@@ -84,6 +86,9 @@ class UnpackWinograd(Op):
 
     def flops(self, *types):
         return 0
+
+    def vmap(self, builder, operands, is_batched, size):
+        return map_over_batch(builder, self, operands, is_batched, size)
 
     @classmethod
     def samples(cls):

@@ -1,8 +1,8 @@
 """Which operators share a kernel?  Groups grown forward from seeds; one function says what is legal, and every refusal its reason.
 
-Seeds in order: attention patterns (passes/attention.py), then contractions and convolutions (they take the elementwise ops behind
-them as epilogue; where these combine parts of the product, the cell of a recurrent network, passes/gates.py says so), then everything else (pointwise chains, reductions and their consumers). Views between groups stay outside: they are
-strides, not work.
+Seeds in order: attention patterns (passes/attention.py), then contractions and convolutions, which take the elementwise
+ops behind them as epilogue, or the cell that combines parts of the product (passes/gates.py), then everything else
+(pointwise chains, reductions and their consumers). Views between groups stay outside: they are strides, not work.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from ..ops.identity import Barrier
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice, Transpose, without_units
 from ..ops.reduce import Reduce
 from ..targets.target import Target
+from ..templates.problem import stored
 from .attention import match_attention
 from .gates import match_gates
+from .weights import weight_layout
 
 LARGEST_GROUP = 64
 WINDOW = 256  # how many nodes ahead of its seed a group may reach: keeps fusion linear in the graph
@@ -110,7 +112,7 @@ class _Fusion:
             self.spans[low:high] = [(min(a for a, _ in joined), max(b for _, b in joined))]
 
     def _gated(self, seed: Node) -> Group | None:
-        """The group of a product whose parts are gates, with what combines them; None where it is an ordinary contraction."""
+        """The group of a product whose parts are gates, with what combines them; None for an ordinary contraction."""
         if not self.options.fuse:
             return None
         gates, reason = match_gates(self.graph, seed, self.target)
@@ -119,13 +121,29 @@ class _Fusion:
             group = self._grow(Group("gated", [], set()), seed, gates)
             outside = {u for g in gates for u in self.graph.users[g.results[0]]} - set(group.nodes)
             if outside:
-                group, reason = None, f"{_name(min(outside, key=self.position.__getitem__))} reads a gate and is not part of the cell"
+                first = min(outside, key=self.position.__getitem__)
+                group, reason = None, f"{_name(first)} reads a gate and is not part of the cell"
         if reason:
-            self.remarks.add("fuse", f"{_name(seed)} with its gates", False, reason)
+            self.remarks.add("fuse", f"{_name(seed)} with its gates", False, reason, (seed,))
         return group
 
+    def _widenings(self, seed: Node, gates: int) -> list[Node]:
+        """The nodes that widen narrow constants to a contraction's weights, where its kernel does that as it reads them.
+        """
+        if not is_contraction(seed):
+            return []
+        for side in (1, 0):
+            value = seed.operands[side]
+            if stored(value) is not value and all(isinstance(o.op, Constant) for o in value.node.operands):
+                if set(self.graph.users[value]) == {seed} and value not in self._graph_results:
+                    if weight_layout(seed, side, gates, self.target) is not None:
+                        return [value.node]
+                self.remarks.add("fuse", f"{_name(seed)} with {_name(value.node)}",
+                                 False, "its weights are widened in memory first")
+        return []
+
     def _grow(self, group: Group, seed: Node, gates: Sequence[Node] = ()) -> Group:
-        for node in (seed, *gates):
+        for node in (seed, *gates, *self._widenings(seed, len(gates))):
             group.add(node)
         if not self.options.fuse or group.kind == "single":
             return group
@@ -151,7 +169,7 @@ class _Fusion:
                 group.add(node)
                 push(node)
             elif reason:
-                self.remarks.add("fuse", f"{_name(seed)} with {_name(node)}", False, reason)
+                self.remarks.add("fuse", f"{_name(seed)} with {_name(node)}", False, reason, (seed, node))
         self._absorb_producers(group)
         self._drop_trailing_views(group)
         return group
@@ -403,7 +421,8 @@ class _Fusion:
         names = [n.op.name for n in sorted(unit.nodes, key=self.position.__getitem__) if not n.op.is_view or len(unit.nodes) == 1]
         label = "+".join(names[:6]) + (f"+{len(names) - 6}" if len(names) > 6 else "")
         if len(unit.nodes) > 1:
-            self.remarks.add("fuse", label, True, f"{len(unit.nodes)} operators in one {kind} kernel")
+            self.remarks.add("fuse", label, True, f"{len(unit.nodes)} operators in one {kind} kernel",
+                             tuple(unit.nodes))
         results = builder.emit_all(Fused(body, kind, label), *(env[o] for o in outer))
         for values, result in zip(needed, results):
             env.update(dict.fromkeys(values, result))

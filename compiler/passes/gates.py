@@ -15,8 +15,9 @@ from ..ops.contract import Contract
 from ..ops.rearrange import Slice
 from ..targets.target import Target
 from ..templates.gates import find_gates, is_part
+from ..templates.problem import stored
 from ..templates.tile import choose_gate_tile
-from .pack import weight_layout
+from .weights import weight_layout
 
 LONGEST = 16  # elementwise nodes between a product and where it is cut
 
@@ -31,15 +32,20 @@ def match_gates(graph: Graph, node: Node, target: Target) -> tuple[list[Node], s
     gates = find_gates(graph, node)
     if not gates:
         return [], "its parts differ in extent or overlap, or something else reads the product"
-    sides = [i for i in (1, 0) if isinstance(node.operands[i].op, Constant)
+    sides = [i for i in (1, 0) if _is_weight(node.operands[i])
              and weight_layout(node, i, len(gates), target)]
     if not sides:
-        return [], "its weights are not known while compiling: their columns can't be packed by gate"
+        return [], "its weights are not known while compiling, or can't be packed by gate"
     lhs, rhs, result = node.op.terms
     rows = product(d for c, d in zip((lhs, rhs)[1 - sides[0]], node.operands[1 - sides[0]].shape) if c in result)
     if choose_gate_tile(rows, gates[0].results[0].shape[-1], len(gates), value.dtype.compute, target) is None:
         return [], f"{len(gates)} gates are more than {target.vector_registers} registers hold"
     return gates, ""
+
+
+def _is_weight(value: Value) -> bool:
+    """Whether `value` is a constant, or one that is widened where it is used."""
+    return isinstance(stored(value).op, Constant)
 
 
 def split_gates(graph: Graph) -> Graph:
@@ -48,7 +54,7 @@ def split_gates(graph: Graph) -> Graph:
     env: dict[Value, Value] = {p: builder.parameter(p.type, p.name) for p in graph.params}
     between: set[Value] = set()  # values that are only ever read in parts
     for node in graph.nodes:
-        if isinstance(node.op, Contract) and any(isinstance(o.op, Constant) for o in node.operands):
+        if isinstance(node.op, Contract) and any(map(_is_weight, node.operands)):
             between.update(_cut_values(graph, node))
     parts: dict[tuple[Value, Slice], Value] = {}
 

@@ -9,11 +9,11 @@ once, before the loop.
 from __future__ import annotations
 
 from dataclasses import replace
-from string import ascii_letters
 
 from ..core.remarks import Remarks
 from ..graph.builder import Builder, rebuild
 from ..graph.graph import Graph, Node, Value, map_subgraphs
+from ..ops.batching import with_batch
 from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.control import Cond, Scan, While
@@ -134,39 +134,15 @@ class _Hoisting:
 
     def _stacked(self, value: Value) -> Value:
         """[steps, *shape]: a value for all steps at once."""
+        if value in self.invariant:
+            return with_batch(self.builder, self._once(value), False, self.steps)
         if value not in self.all_steps:
-            if value in self.invariant:
-                spread = Broadcast((self.steps, *value.shape), tuple(range(1, value.type.rank + 1)))
-                made = self.builder.emit(spread, self._once(value))
-            else:
-                made = self._batched(value.node)
-            self.all_steps[value] = made
-        return self.all_steps[value]
-
-    def _batched(self, node: Node) -> Value:
-        op, location = node.op, node.location
-        if isinstance(op, Contract):
-            lhs, rhs, result = op.terms
-            letter = next(c for c in ascii_letters if c not in lhs + rhs)
+            node = value.node
             is_early = [o not in self.invariant for o in node.operands]
             operands = [self._stacked(o) if early else self._once(o) for o, early in zip(node.operands, is_early)]
-            terms = [letter * early + term for term, early in zip((lhs, rhs), is_early)]
-            self.builder.location = location
-            return self.builder.emit(Contract(f"{terms[0]},{terms[1]}->{letter}{result}"), *operands)
-        operands = [self._stacked(o) for o in node.operands]
-        self.builder.location = location
-        match op:
-            case Reshape():
-                op = Reshape((self.steps, *op.shape))
-            case Transpose():
-                op = Transpose((0, *(p + 1 for p in op.permutation)))
-            case Broadcast():
-                op = Broadcast((self.steps, *op.shape), (0, *(a + 1 for a in op.axes)))
-            case Slice():
-                op = Slice((0, *op.starts), (self.steps, *op.sizes), (1, *op.steps))
-            case Reduce():
-                op = replace(op, axes=tuple(a + 1 for a in op.axes))
-        return self.builder.emit(op, *operands)
+            self.builder.location = node.location
+            (self.all_steps[value],) = node.op.vmap(self.builder, operands, is_early, self.steps)
+        return self.all_steps[value]
 
     # ---- the loop that is left ---------------------------------------------------------------------------------------
     def _emit_without(self, leaving: set[Node], once: list[Node]) -> tuple[Value, ...]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..graph.builder import inline, rebuild
-from ..graph.graph import Graph, walk
+from ..graph.graph import Graph, map_subgraphs, walk
 from ..ops.control import Closed
 
 
@@ -17,11 +15,5 @@ def inline_calls(graph: Graph) -> Graph:
     def transform(builder, node, operands):
         if isinstance(node.op, Closed):
             return inline(builder, inline_calls(node.op.body), operands)
-        changed = {}
-        for name, value in vars(node.op).items():
-            if isinstance(value, Graph):
-                changed[name] = inline_calls(value)
-            elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
-                changed[name] = tuple(map(inline_calls, value))
-        return builder.emit_all(replace(node.op, **changed), *operands) if changed else None
+        return builder.emit_all(map_subgraphs(node.op, inline_calls), *operands)
     return rebuild(graph, transform=transform, fold=False)

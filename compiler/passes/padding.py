@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..graph.builder import rebuild
-from ..graph.graph import Graph
+from ..graph.graph import Graph, map_subgraphs
 from ..ops.conv import Conv
 from ..ops.rearrange import Pad
 
 
 def separate_padding(graph: Graph) -> Graph:
-    """`graph` with the padding of floating-point convolutions as Pad nodes."""
+    """`graph`, and the bodies in it, with the padding of floating-point convolutions as Pad nodes."""
     def transform(builder, node, operands):
-        op = node.op
+        op = map_subgraphs(node.op, separate_padding)
+        if op is not node.op:
+            return builder.emit_all(op, *operands)
         if not isinstance(op, Conv) or not node.results[0].dtype.is_float or not any(low or high for low, high in op.padding):
             return None
         if op.input_dilation and any(d != 1 for d in op.input_dilation):

@@ -9,16 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Node, Value
+from ..graph.graph import Graph, Node, Value, map_subgraphs
 from ..ops.constant import Constant
 from ..ops.conv import Conv
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice
 
 
 def split_transposed(graph: Graph) -> Graph:
-    """`graph` without input dilation in floating-point convolutions."""
-    if not any(_is_transposed(n) for n in graph.nodes):
-        return graph
+    """`graph`, and the bodies in it, without input dilation in floating-point convolutions."""
     builder = Builder(graph.name)
     env: dict[Value, Value] = {p: builder.parameter(p.type, p.name) for p in graph.params}
     done: set[Node] = set()
@@ -28,7 +26,7 @@ def split_transposed(graph: Graph) -> Graph:
         builder.location = node.location
         operands = tuple(env[o] for o in node.operands)
         if not _is_transposed(node):
-            env.update(zip(node.results, builder.emit_all(node.op, *operands)))
+            env.update(zip(node.results, builder.emit_all(map_subgraphs(node.op, split_transposed), *operands)))
             continue
         spatial = node.results[0].shape[1:-1]
         plain = all(s == 1 for s in (*node.op.strides, *node.op.dilation)) and all(isinstance(d, int) for d in node.operands[0].shape[1:-1])

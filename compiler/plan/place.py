@@ -104,19 +104,19 @@ class _Planner:
             self._assign(value, place, assigned)
         for node in reversed(graph.nodes):
             if isinstance(node.op, (Concat, Pad)):
-                self._assemble(node, assigned)
+                self._assemble(graph, node, assigned)
         steps: list[Step] = []
         for node in graph.nodes:
             self.clock += 1
             self._node(graph, node, assigned, steps)
         return steps
 
-    def _assemble(self, node: Node, assigned: dict[Value, Place]) -> None:
+    def _assemble(self, graph: Graph, node: Node, assigned: dict[Value, Place]) -> None:
         """Give the operands of a concatenation or padding their places inside its result."""
         result = node.results[0]
         place = assigned.get(result)
         if place is None:
-            place = assigned[result] = self.arena(result.type, _label(node), node.location)
+            place = assigned[result] = self._rows(result, row_strides(graph, result, self.target), node)
         if isinstance(node.op, Pad):
             (operand,) = node.operands
             offset = place.offset
@@ -221,7 +221,7 @@ class _Planner:
             place = self.arena(TensorType(buffer.shape, buffer.dtype), f"{label} workspace", location)
             self.touch(place)
             spaces.append(place)
-        steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock, body))
+        steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock, op))
 
     def _kernel(self, op, body: Graph, operands, results) -> tuple[int, tuple[Buffer, ...]]:
         """The number of the kernel for this group at these strides, made once for equal ones."""
@@ -230,8 +230,8 @@ class _Planner:
         key = f"{op.kind}|{print_graph(body, locations=False)}|{layout}"
         number = self.kernel_of.get(key)
         if number is None:
-            params = [_buffer(f"in{i}", p, "constant" if p.storage.kind == "constant" else "in") for i, p in enumerate(operands)]
-            outs = [_buffer(f"out{i}", p, "out") for i, p in enumerate(results)]
+            params = [place_buffer(f"in{i}", p, "constant" if p.storage.kind == "constant" else "in") for i, p in enumerate(operands)]
+            outs = [place_buffer(f"out{i}", p, "out") for i, p in enumerate(results)]
             name = f"k{len(self.kernels)}_{_identifier(op.label or op.kind)}"
             kernel = lower_group(op.kind, body, params, outs, self.target, name)
             number = self.kernel_of[key] = len(self.kernels)
@@ -392,7 +392,8 @@ def _bytes(value: Value, strides: tuple[Dim, ...]) -> Dim:
     return value.shape[0] * strides[0] * value.dtype.itemsize if value.shape else value.dtype.itemsize
 
 
-def _buffer(name: str, place: Place, role: str) -> Buffer:
+def place_buffer(name: str, place: Place, role: str) -> Buffer:
+    """The buffer as which a kernel sees `place`."""
     return Buffer(name, place.dtype, place.shape, place.strides, role, "global")
 
 

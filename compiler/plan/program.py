@@ -10,8 +10,8 @@ import numpy as np
 from ..core.dims import Dim, Symbol
 from ..core.dtypes import DType
 from ..core.types import TensorType
-from ..graph.graph import Graph
 from ..kernel.ir import Kernel
+from ..ops.control import Fused
 
 
 @dataclass(eq=False)
@@ -45,14 +45,14 @@ class Place:
 @dataclass(frozen=True)
 class Launch:
     """Run kernel number `kernel` on `places`, in the order of its parameters. Live ranges count in `step`s, which grow
-    in program order. `group` is the graph that the kernel computes, for reports: it is no part of the program's text."""
+    in program order. `group` is what the kernel computes, for reports: it is no part of the program's text."""
 
     kernel: int
     places: tuple[Place, ...]
     location: object = None
     label: str = ""
     step: int = 0
-    group: Graph | None = field(default=None, compare=False, repr=False)
+    group: Fused | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

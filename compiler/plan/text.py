@@ -69,6 +69,11 @@ def print_step(program: Program, step: Step) -> str:
     return "\n".join(_Printer(program).step(step, ""))
 
 
+def print_place(program: Program, place: Place) -> str:
+    """A place on its own: for messages."""
+    return _Printer(program).place(place)
+
+
 class _Printer:
     def __init__(self, program: Program):
         self._program = program

@@ -16,7 +16,7 @@ from ..core.dims import UNBOUNDED, Dim, Symbol, evaluate, symbols_of
 from ..core.errors import LaminaError, VerifyError
 from ..kernel.ir import Buffer
 from .memory import ALIGNMENT, bytes_at, starts_at
-from .program import Branch, Launch, Loop, Place, Program, Step, Storage, arena_storages, places_of, walk_launches
+from .program import Launch, Loop, Place, Program, Step, Storage, arena_storages, places_of, walk_launches
 
 MOST_ROWS = 4096  # of a place that are looked at one by one
 FAR = 37  # how far above its lower fact a symbol without an upper one is tried, in multiples of it

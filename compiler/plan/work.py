@@ -11,6 +11,7 @@ from ..graph.graph import Graph, Value
 from ..kernel.ir import Kernel
 from ..ops.control import graph_flops
 from ..ops.pack import Unpack
+from ..ops.winograd import UnpackWinograd
 from .program import Branch, Launch, Loop, Place, Step
 
 
@@ -30,7 +31,7 @@ def launch_work(launch: Launch, kernel: Kernel) -> Work:
     cache, or cost what a better kernel would save."""
     moved: Dim = 0
     weights: Dim = 0
-    group = launch.group
+    group = launch.group.body if launch.group is not None else None
     operands = iter(group.params) if group is not None else iter(())
     for place, buffer in zip(launch.places, kernel.params):
         if buffer.role == "workspace":
@@ -64,16 +65,17 @@ def _read(group: Graph, operand: Value, size: Dim) -> Dim:
 
 def launch_ops(launch: Launch) -> list[str]:
     """The names of the ops that a launch computes, in order, without those that only say where elements lie."""
-    nodes = launch.group.nodes if launch.group is not None else ()
-    return [n.op.name for n in nodes if n.operands and not (n.op.is_view or isinstance(n.op, Unpack))]
+    nodes = launch.group.body.nodes if launch.group is not None else ()
+    return [n.op.name for n in nodes if n.operands and not (n.op.is_view or isinstance(n.op, (Unpack, UnpackWinograd)))]
 
 
 def launch_places(launch: Launch) -> list[Location]:
     """The places of the user's program that a launch computes, each once: the one with the most operations first."""
     flops: dict[Location, int] = {} if launch.location in (None, UNKNOWN) else {launch.location: 0}
-    for node in launch.group.nodes if launch.group is not None else ():
+    for node in launch.group.body.nodes if launch.group is not None else ():
         if node.location is not UNKNOWN:
-            flops[node.location] = flops.get(node.location, 0) + nominal(node.op.flops(*(o.type for o in node.operands)))
+            flops[node.location] = flops.get(node.location,
+                                             0) + nominal(node.op.flops(*(o.type for o in node.operands)))
     return sorted(flops, key=lambda place: -flops[place])
 
 
@@ -82,7 +84,7 @@ def total_flops(steps: tuple[Step, ...]) -> Dim:
     total: Dim = 0
     for step in steps:
         if isinstance(step, Launch):
-            total = total + (graph_flops(step.group) if step.group is not None else 0)
+            total = total + (graph_flops(step.group.body) if step.group is not None else 0)
         elif isinstance(step, Loop):
             total = total + total_flops((*step.before, *step.steps)) * (1 if step.trip is None else step.trip)
         elif isinstance(step, Branch):

@@ -1,7 +1,7 @@
 """x86-64 by psABI level. Tiles: rows x vectors of accumulators, plus the held operands, fill the register file (BLIS).
 
 On v3 twelve ymm accumulators hide the latency of two FMA units; on v4 twenty-eight zmm do, with the row operand broadcast
-from memory inside the FMA.
+from memory inside the FMA. Caches are those of the smallest machines of a level (v4: Skylake-SP, Zen 4).
 """
 
 from __future__ import annotations

@@ -18,12 +18,15 @@ from .apart import rows_apart
 from .depthwise import is_depthwise, lower_depthwise
 from .gates import find_gates
 from .epilogue import store_results
+from .codes import accumulate_codes
 from .microkernel import accumulate_tile
+from .narrow import is_narrow, lower_narrow
 from .problem import Axis, decode, find_main, make_problem
-from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, epilogue_cost, tile_rows
+from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, epilogue_cost, most_rows, tile_rows
 from .winograd import is_winograd, lower_winograd
 
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
+LEAST_AHEAD = 64  # steps of a sum that hide asking for the next tile's rows
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
@@ -34,6 +37,8 @@ def lower_contraction(body: Graph, params: list[Buffer], results: list[Buffer], 
         return lower_depthwise(body, params, results, target, name)
     if is_winograd(main):
         return lower_winograd(body, params, results, target, name)
+    if is_narrow(main):
+        return lower_narrow(body, params, results, target, name)
     return _Contraction(body, params, results, target).kernel(name)
 
 
@@ -57,13 +62,14 @@ class _Contraction:
         self.left = self.own[p.a]
         self.gates = find_gates(body, p.node)
         self.parts = [g.results[0] for g in self.gates] or [p.node.results[0]]  # what a tile holds, side by side
-        self.tile = choose_tile(p.row_count, p.columns.extent, self.dtype, target)
+        sets = 2 if p.codes and p.codes.group != p.sum_count else 1
+        self.tile = choose_tile(p.row_count, p.columns.extent, self.dtype, target, sets)
         if self.gates:
             self.tile = choose_gate_tile(p.row_count, p.columns.extent, p.gates, self.dtype, target)
         elif p.packed:
             lanes = target.lanes(self.dtype)
             vectors = p.packed // lanes
-            most = max(1, (target.vector_registers - vectors - 1) // vectors)
+            most = most_rows(vectors, target.vector_registers, sets)
             count = p.row_count
             self.tile = Tile(min(most, count) if isinstance(count, int) else most, vectors, lanes)
         self.rows = tile_rows(p, self.tile)
@@ -293,8 +299,30 @@ class _Contraction:
         def right_factor(k: Expr, lane: Expr) -> Expr:
             return load(b, (add(add(b_base, mul(k, width) if packed else k), lane),))
         sums = [(s.extent, s.a, None if packed else s.b) for s in p.sums]
-        acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor, right_factor)
+        if p.codes:
+            scales = self.own[p.scales]
+            first_scale = block.let("scales", mul(panel, as_expr(p.sum_count // p.codes.group * width)))
+
+            def scale(group: Expr, lane: Expr) -> Expr:
+                return cast(self.dtype, load(scales, (add(add(first_scale, mul(group, width)), lane),)))
+            acc = accumulate_codes(block, self.dtype, lanes, size, padded, p.codes, sums[0], left_factor, right_factor, scale)
+        else:
+            def next_rows(k: Expr) -> None:
+                span = size * self.rows.inner[0].a
+                block.prefetch(a, (add(add(row_offset[0][0], span), mul(k, -(-span // p.sum_count))),))
+            ahead = next_rows if packed and left is None and self._rows_stream() else None
+            acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor,
+                                  right_factor, ahead)
         self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
+
+    def _rows_stream(self) -> bool:
+        """Whether A comes from beyond the cache, tile by tile: one long sum over elements that lie side by side, in rows
+        that follow each other. Then the next tile is asked for while this one is computed."""
+        p, inner = self.problem, self.rows.inner
+        if len(p.sums) != 1 or p.sums[0].a != 1 or len(inner) != 1 or not isinstance(inner[0].a, int):
+            return False
+        is_large = nominal(product(self.left.shape)) * self.left.dtype.itemsize > self.target.l2_bytes
+        return is_large and isinstance(p.sum_count, int) and LEAST_AHEAD <= p.sum_count <= inner[0].a < 2 * p.sum_count
 
     def _b_base(self, batch: list[Expr], panel: Expr) -> Expr:
         p, width = self.problem, self.tile.width
@@ -308,7 +336,7 @@ class _Contraction:
             if p.packed or axis.b != 0:
                 flat = add(mul(flat, as_expr(axis.extent)), at)
         panels = (p.columns.extent + (width - 1)) // width
-        return self.block.let("b", mul(add(mul(flat, as_expr(panels)), panel), as_expr(p.sum_count * width * p.gates)))
+        return self.block.let("b", mul(add(mul(flat, as_expr(panels)), panel), as_expr(p.sum_count * width * p.gates * (p.codes.bits if p.codes else 8) // 8)))
 
     def _row_offsets(self, batch, line, start: Expr, size: int, left: Expr | None) -> list[tuple[Expr, int | Expr]]:
         """For each row of the tile: (a base, a further offset). Rows along one axis share the base and differ by a constant."""

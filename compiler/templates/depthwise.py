@@ -6,7 +6,7 @@ tested.
 
 from __future__ import annotations
 
-from ..core.dims import Dim, nominal
+from ..core.dims import Dim, nominal, product
 from ..graph.graph import Graph, Node
 from ..kernel.builder import BlockBuilder, Expr, add, as_expr, binary, cast, constant, floordiv, load, mod, mul
 from ..kernel.ir import Buffer, Kernel
@@ -18,6 +18,7 @@ from .epilogue import store_results
 from .problem import find_main
 
 MOST_UNROLLED_TAPS = 64
+FAR = 8  # times the second-level cache: inputs beyond come from memory, and the next pixels of a line are asked for
 
 
 def is_depthwise(node: Node) -> bool:
@@ -45,6 +46,11 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
     kernel_shape, last = w.shape[:rank], shape[-2]
     most = 8 if target.vector_registers >= 32 else 4
     pixels = most if not isinstance(last, int) else -(-last // -(-last // most))
+    is_far = nominal(product(x.shape)) * x.dtype.itemsize > FAR * target.l2_bytes
+    new_rows: list[Dim] = [0]  # where the rows of a window begin that the line of outputs before has not read
+    if rank > 1:
+        reach = (kernel_shape[-2] - 1) * op.dilation[-2]
+        new_rows = [(reach - i) * x.strides[-3] for i in range(min(op.strides[-2], reach + 1))]
     taps = [()]
     for extent in kernel_shape:
         taps = [(*t, i) for t in taps for i in range(extent)]
@@ -65,6 +71,9 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
             here = block.let("x", add(origin, mul(c, as_expr(x.strides[-1]))))
             weight_base = mul(c, as_expr(w.strides[-1]))
             read: dict = {}
+            for offset in new_rows if is_far else ():
+                for pixel in range(count * op.strides[-1], 2 * count * op.strides[-1]):
+                    block.prefetch(own[node.operands[0]], (add(here, as_expr(pixel * x.strides[rank] + offset)),))
 
             def tap(offsets: tuple) -> None:
                 place: Expr = weight_base
@@ -108,11 +117,11 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
             line.insert(0, block.let("at", mod(rest, as_expr(extent))))
             rest = floordiv(rest, as_expr(extent))
         line.insert(0, block.let("at", rest))
-        _groups_of_pixels(block, elements, last, pixels, lambda start, count: one_group(line, start, count))
+        pixel_groups(block, elements, last, pixels, lambda start, count: one_group(line, start, count))
     return Kernel(name, (*own.values(), *outs), block.statements, tuple(symbols))
 
 
-def _groups_of_pixels(block: BlockBuilder, elements: Elements, extent: Dim, size: int, visit) -> None:
+def pixel_groups(block: BlockBuilder, elements: Elements, extent: Dim, size: int, visit) -> None:
     """`visit(start, count)` in loops over a line: groups of `size`, and the rest in one shorter group, or one by one."""
     whole = extent // size
     with block.loop("group", whole) as number:

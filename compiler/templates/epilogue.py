@@ -1,4 +1,5 @@
-"""How do a group's results leave, once the main op's element is known?  The epilogue's expressions, all before any is stored."""
+"""How do a group's results leave, once the main op's element is known?  The epilogue's expressions, all
+before any is stored."""
 
 from __future__ import annotations
 

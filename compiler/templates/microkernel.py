@@ -16,13 +16,14 @@ from ..kernel.ir import Buffer
 
 def accumulate_tile(block: BlockBuilder, dtype: DType, lanes: int, rows: int, padded: int, reach: int,
                     sums: list[tuple[Dim, Dim, Dim | None]], left: Callable[[int, Expr], Expr],
-                    right: Callable[[Expr, Expr], Expr]) -> Buffer:
+                    right: Callable[[Expr, Expr], Expr], ahead: Callable[[Expr], None] | None = None) -> Buffer:
     """A register buffer [rows, padded] that holds the sum over `sums` of left(row, k) * right(k, lane), lanes below `reach`.
 
     `sums` are loops, outermost first: (extent, stride on the left, stride on the right; None counts positions, for a packed operand).
     `left` and `right` get the offsets that these make. `padded` is a multiple of `lanes`.
-    Nothing is prefetched: panels are one long run, which the machine asks for ahead by itself; hints cost a fifth where the panels
-    lie in the last-level cache, and gain nothing where they lie in memory (measured, Zen 4).
+    `ahead` gets the position in the sums and may ask for what the next tile reads on the left.
+    Panels are not asked for: they are one long run, which the machine asks for ahead by itself; hints cost a fifth where the
+    panels lie in the last-level cache, and gain nothing where they lie in memory (measured, Zen 4).
     """
     acc = block.alloc("acc", dtype, (rows, padded), "register")
     with block.loop("i", rows, "unroll") as i:
@@ -37,6 +38,8 @@ def accumulate_tile(block: BlockBuilder, dtype: DType, lanes: int, rows: int, pa
                 nest(depth + 1, add(a, mul(k, as_expr(a_stride))), further)
             return
         ka, kb = block.let("ka", a), block.let("kb", b)
+        if ahead is not None:
+            ahead(kb)
         for r in range(rows):
             factor = cast(dtype, left(r, ka))
             with block.loop("l", reach, "vector", lanes) as lane:

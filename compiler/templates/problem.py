@@ -10,6 +10,8 @@ from ..kernel.builder import BlockBuilder, Expr, as_expr, floordiv, mod
 from ..kernel.ir import Buffer
 from ..ops.contract import Contract
 from ..ops.conv import Conv
+from ..ops.dequantize import Dequantize
+from ..ops.elementwise import Cast
 from ..ops.pack import Unpack
 from ..ops.rearrange import without_units
 from .gates import find_gates
@@ -32,7 +34,7 @@ class Problem:
 
     `packed` is the width of B's panels where B is packed ([batch][panel][sum][width], sums in the order of `sums`), else 0. With
     `gates` the result is that many parts along its last axis, `columns` is one of them, and a step of a panel holds `width` columns of
-    each.
+    each. Where B holds `codes`, its elements are what these stand for; `scales` lie packed like it.
     """
 
     node: Node
@@ -44,6 +46,8 @@ class Problem:
     sums: tuple[Axis, ...]
     packed: int = 0
     gates: int = 1
+    codes: Dequantize | None = None
+    scales: Value | None = None
 
     @property
     def row_count(self) -> Dim:
@@ -81,7 +85,7 @@ def make_problem(body: Graph, buffers: dict[Value, Buffer], outputs: list[Buffer
     if gates:
         shape = gates[0].results[0].shape
         problem = replace(problem, columns=replace(problem.columns, extent=shape[-1]), gates=len(gates))
-    like_result = [*outputs, *(b for v, b in buffers.items() if v not in (problem.a, problem.b) and not isinstance(v.op, Unpack))]
+    like_result = [*outputs, *(b for v, b in buffers.items() if v not in (problem.a, problem.b, problem.scales))]
     return _merge(problem, [aligned(b, shape) for b in like_result if without_units(b.shape) == without_units(shape)])
 
 
@@ -97,8 +101,20 @@ def spread(index, shape: tuple[Dim, ...], other: tuple[Dim, ...]) -> tuple:
     return tuple(as_expr(0) if d == 1 else next(wide) for d in other)
 
 
+def stored(value: Value) -> Value:
+    """What lies in memory of a contraction's operand: narrow weights are widened where they are used."""
+    return value.node.operands[0] if isinstance(value.op, (Cast, Dequantize)) else value
+
+
+def code_sets(value: Value) -> int:
+    """How many sets of accumulators a product with the weights `value` keeps: two where every run of them has a scale of its own."""
+    op = value.op
+    return 2 if isinstance(op, Dequantize) and op.group != value.shape[op.axis] else 1
+
+
 def _operand(value: Value, buffers: dict[Value, Buffer]) -> tuple[Value, Buffer, int]:
-    """(value, its buffer, panel width): looks through Unpack."""
+    """(value, its buffer, panel width): looks through Unpack, and what widens narrow weights."""
+    value = stored(value)
     if isinstance(value.op, Unpack):
         return value.node.operands[0], buffers[value.node.operands[0]], value.op.width
     return value, buffers[value], 0
@@ -116,7 +132,7 @@ def _from_contract(node: Node, buffers: dict[Value, Buffer], fixed: Value | None
     left, right = inputs.split(",")
     lhs, rhs = node.operands
     last = next((c for c in reversed(result) if _extent(c, left, lhs, right, rhs) != 1), result[-1] if result else "")
-    swap = isinstance(lhs.op, Unpack) or (not isinstance(rhs.op, Unpack) and last in left and last not in right)
+    swap = isinstance(stored(lhs).op, Unpack) or (not isinstance(stored(rhs).op, Unpack) and last in left and last not in right)
     if swap if fixed is None else rhs is fixed:
         left, right, lhs, rhs = right, left, rhs, lhs
     a, a_buffer, _ = _operand(lhs, buffers)
@@ -130,10 +146,13 @@ def _from_contract(node: Node, buffers: dict[Value, Buffer], fixed: Value | None
     batch = [axis(c) for c in result if c in left and c in right]
     rows = [axis(c) for c in result if c in left and c not in right]
     columns = [axis(c) for c in result if c in right and c not in left]
-    order = [c for c in (rhs.op.sums if packed else left + right) if c in left + right and c not in result]
+    order = [c for c in (stored(rhs).op.sums if packed else left + right) if c in left + right and c not in result]
     sums = [axis(c) for c in dict.fromkeys(order)]
     columns = [c for c in columns if c.extent != 1] or columns[-1:] or [Axis(1)]
-    return Problem(node, a, b, (*batch, *columns[:-1]), tuple(rows), columns[-1], tuple(sums), packed)
+    problem = Problem(node, a, b, (*batch, *columns[:-1]), tuple(rows), columns[-1], tuple(sums), packed)
+    if isinstance(rhs.op, Dequantize):
+        problem = replace(problem, codes=rhs.op, scales=rhs.node.operands[1].node.operands[0])
+    return problem
 
 
 def _extent(letter: str, left: str, lhs: Value, right: str, rhs: Value) -> Dim:

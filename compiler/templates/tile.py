@@ -31,20 +31,21 @@ class Tile:
         return self.vectors * self.lanes
 
 
-def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target) -> Tile:
+def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target, sets: int = 1) -> Tile:
     """The tile for a product of this many rows and columns: accumulators, held vectors and one broadcast fill the registers.
 
-    Few rows take the widest tiles that hold them, so that weights stream in long runs and many sums are in flight.
+    Few rows take the widest tiles that hold them, so that weights stream in long runs and many sums are in flight. `sets` of
+    accumulators are live at once.
     """
     lanes = target.lanes(dtype)
     registers = target.vector_registers
     widest = -(-nominal(columns) // lanes)
     if not isinstance(rows, int):
         vectors = max(1, min(target.tile_vectors, widest))
-        return Tile(min(most_rows(vectors, registers), target.tile_rows), vectors, lanes)
-    fitting = (v for v in range(registers // 4, target.tile_vectors, -1) if most_rows(v, registers) >= rows)
+        return Tile(min(most_rows(vectors, registers, sets), target.tile_rows), vectors, lanes)
+    fitting = (v for v in range(registers // 4, target.tile_vectors, -1) if most_rows(v, registers, sets) >= rows)
     vectors = max(1, min(next(fitting, target.tile_vectors), widest))
-    return Tile(max(1, min(most_rows(vectors, registers), rows)), vectors, lanes)
+    return Tile(max(1, min(most_rows(vectors, registers, sets), rows)), vectors, lanes)
 
 
 def choose_gate_tile(rows: Dim, units: Dim, gates: int, dtype: DType, target: Target) -> Tile | None:
@@ -62,9 +63,9 @@ def choose_gate_tile(rows: Dim, units: Dim, gates: int, dtype: DType, target: Ta
     return Tile(max(1, min(size, most_rows(gates * vectors, registers))), vectors, lanes)
 
 
-def most_rows(vectors: int, registers: int) -> int:
-    """Rows of `vectors` accumulators that fit into the registers beside the held vectors and a broadcast."""
-    return max(1, (registers - vectors - 1) // vectors)
+def most_rows(vectors: int, registers: int, sets: int = 1) -> int:
+    """Rows of `sets` of `vectors` accumulators that fit into the registers beside the held vectors and a broadcast."""
+    return max(1, (registers - vectors - 1) // (vectors * sets))
 
 
 def epilogue_cost(body: Graph) -> int:

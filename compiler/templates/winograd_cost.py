@@ -8,6 +8,7 @@ from ..graph.graph import Node
 from ..ops.conv import Conv
 from ..ops.winograd import POINTS, TAPS, UnpackWinograd
 from ..targets.target import Target
+from .narrow import narrow_cost
 from .winograd_tiling import tile_winograd
 
 TRANSFORM_COST = 6  # instructions for each element of a tile's transform: loaded, combined along both axes, stored
@@ -26,7 +27,9 @@ def choose_winograd(node: Node, target: Target) -> tuple[UnpackWinograd | None, 
         return None, "its groups have few channels each"
     if node.results[0].dtype != float32:
         return None, f"{node.results[0].dtype} is computed directly: the transforms' rounding is for float32"
-    images, height, width, columns = node.results[0].shape
+    height, width, columns = node.results[0].shape[1:]
+    if columns == 1:
+        return None, "it has one output"
     if not isinstance(height, int) or not isinstance(width, int):
         return None, "the extents of its map are not fixed"
     direct = _direct_cost(node, target)
@@ -51,7 +54,10 @@ def _width(columns: int, target: Target) -> int:
 def _direct_cost(node: Node, target: Target) -> int:
     shape = node.operands[1].shape
     pixels = nominal(product(node.results[0].shape[:-1]))
-    return pixels * _padded(shape, target) + BYTE_COST * float32.itemsize * product(shape)
+    each, narrow = _padded(shape, target), narrow_cost(node, target)
+    if narrow is not None:
+        each = min(each, narrow * target.lanes(float32))
+    return pixels * each + BYTE_COST * float32.itemsize * product(shape)
 
 
 def _padded(shape: tuple[int, ...], target: Target) -> int:

@@ -175,12 +175,14 @@ def emit(op, *operands):
 
 
 def emit_graph(graph: Graph, operands: Sequence) -> tuple:
-    """The results of `graph`: added to the innermost live trace where a tracer is among the operands, else computed."""
-    if not any(isinstance(operand, Tracer) for operand in operands):
+    """The results of `graph`: added to the innermost live trace where a tracer is among the operands or a symbolic dim
+    in the graph, else computed."""
+    leaf = next((operand for operand in operands if isinstance(operand, Tracer)), None)
+    if leaf is None and all(t.is_static for node in graph.nodes for t in node.result_types):
         return graph.evaluate(*operands)
     trace = current_trace()
     if trace is None:
-        raise leaked(next(operand for operand in operands if isinstance(operand, Tracer)))
+        raise leaked(leaf) if leaf is not None else trace_error("a symbolic dim is used outside of any trace")
     results = inline(trace.builder, graph, [trace.lift(operand) for operand in operands])
     return tuple(Tracer(trace, r) for r in results)
 

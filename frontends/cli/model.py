@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 import traceback
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 from ...compiler.core.errors import FormatError, LaminaError, VerifyError
 from ...compiler.core.location import Location
 from ...compiler.core.options import Options
 from ...compiler.graph.graph import Graph
+from .parser import add_compile_options, byte_count
 
 TEXTS = (".lamina", ".txt")
 _ROOMS = tuple(str(Path(__file__).resolve().parents[2] / room) for room in ("compiler", "frontends", "runtime"))
@@ -17,8 +21,49 @@ _ROOMS = tuple(str(Path(__file__).resolve().parents[2] / room) for room in ("com
 
 def model_options(arguments) -> Options:
     """The compile options that were typed."""
-    return Options(target=arguments.target, max_memory=arguments.max_memory, winograd=not arguments.no_winograd,
-                   fuse=not arguments.no_fuse, check=arguments.check, dump=arguments.dump)
+    options = Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse,
+                      winograd=not arguments.no_winograd, weights=arguments.weights, check=arguments.check,
+                      dump=arguments.dump)
+    return with_options(options, getattr(arguments, "options", ()))
+
+
+def with_options(options: Options, texts: Sequence[str]) -> Options:
+    """`options` with those that are spelled NAME=VALUE, such as fuse=false, max_memory=1G, max_memory=none."""
+    known = {f.name: f.type for f in fields(Options)}
+    changes = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if name not in known:
+            raise LaminaError(f"{text!r} is no compile option", hint=f"NAME=VALUE with one of {', '.join(known)}")
+        changes[name] = _option_value(text, known[name], value.strip())
+    return replace(options, **changes)
+
+
+def _option_value(text: str, type: str, value: str):
+    """The value of an option whose annotation is `type`."""
+    if "None" in type and value.lower() == "none":
+        return None
+    try:
+        if type.startswith("bool"):
+            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+        if type.startswith("int"):
+            return byte_count(value)
+        return float(value) if type.startswith("float") else value
+    except (KeyError, ValueError, ArgumentTypeError):
+        raise LaminaError(f"can't read the compile option {text!r}", hint=f"it is a {type}") from None
+
+
+def arguments_for(arguments, model: str, options: Sequence[str] = ()) -> Namespace:
+    """What was typed, for another model beside MODEL: compiled in the same way but for `options`; an artifact is taken as it is."""
+    own = Namespace(**{**vars(arguments), "model": model, "options": list(options)})
+    if ".py:" not in model:
+        own.spec = []
+    if model.endswith(".lam"):
+        defaults = ArgumentParser()
+        add_compile_options(defaults)
+        vars(own).update(vars(defaults.parse_args([])), dim=[])
+    return own
 
 
 def load_graph(arguments, console) -> Graph:

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("info", "check", "ir", "build", "run", "bench", "profile", "memory", "report", "doctor", "ops", "cache", "demo",
-            "completion")
+COMMANDS = ("info", "check", "ir", "build", "run", "bench", "profile", "memory", "explain", "report", "compare",
+            "bisect", "doctor", "ops", "cache", "demo", "completion")
+LISTS = ("files", "what")  # the positional arguments that are lists
 
 OK, FAILED, USAGE, UNSUPPORTED, OVER_BUDGET, INTERNAL, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 141, 130
 
@@ -70,8 +71,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namesp
     """The parser, and what was typed with the general options that were not. Raises SystemExit for help and mistakes."""
     parser = make_parser()
     arguments, rest = parser.parse_known_args(argv)
-    if rest and hasattr(arguments, "files") and not any(word.startswith("-") and word != "-" for word in rest):
-        arguments.files += rest  # argparse takes a list of positionals from one place; here they may stand among the options
+    loose = next((words for words in map(vars(arguments).get, LISTS) if words is not None), None)
+    if rest and loose is not None and not any(word.startswith("-") and word != "-" for word in rest):
+        loose += rest  # argparse takes a list of positionals from one place; here they may stand among the options
     elif rest:
         getattr(arguments, "command_parser", parser).error(f"unrecognized arguments: {' '.join(rest)}")
     for name, value in (("json", False), ("quiet", False), ("verbose", 0)):
@@ -95,6 +97,8 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("compile options")
     group.add_argument("--target", default="host", help='the machine to compile for: host (default), x86-64-v3, aarch64-linux ...')
     group.add_argument("--max-memory", type=byte_count, metavar="BYTES", help="most bytes of the arena: 512MiB, 1.5G, 1000000")
+    group.add_argument("--weights", choices=("bfloat16", "float16", "int8", "int4"), metavar="DTYPE",
+                       help="store constant weights as bfloat16, float16, int8 or int4; arithmetic stays float32")
     group.add_argument("--no-fuse", action="store_true", help="every operator in a kernel of its own")
     group.add_argument("--no-winograd", action="store_true", help="every convolution directly, rounded as plain sums are")
     group.add_argument("--no-cache", action="store_true", help="neither read nor write the compile cache")

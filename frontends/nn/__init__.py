@@ -4,6 +4,8 @@
 model is a tree of its parameters, so that lm.grad, lm.optim, lm.jit and lm.tree take it as it is.
 """
 
+from types import ModuleType as _Python
+
 from . import initializers
 from .activations import (CELU, ELU, GELU, GLU, SELU, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid,
                           LogSoftmax, Mish, PReLU, ReLU, ReLU6, Sigmoid, SiLU, Softmax, Softplus, Softsign, Tanh)
@@ -29,3 +31,6 @@ from .similarity import (contrastive_loss, cosine_embedding_loss, cosine_similar
                          margin_ranking_loss, pairwise_distance, triplet_margin_loss)
 from .training import apply
 from .transformer import TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer
+
+__all__ = ["initializers", *(name for name, value in globals().items()
+                             if not name.startswith("_") and not isinstance(value, _Python))]

@@ -34,9 +34,9 @@ class MultiHeadAttention(Module):
 
     `mask` broadcasts to [batch, heads, queries, keys] (or [queries, keys]): bool says what is seen, as in
     `lm.attention`, a number is added. `key_padding_mask` [batch, keys] is True at keys that are padding. `is_causal`
-    lets a query see keys up to its own position. `num_kv_heads` fewer heads of keys and values serve several query heads
-    each. `rotary_base` (10000 is usual) turns queries and keys by their positions. With `cache` the new keys and values
-    are put behind those in it, and the result is (output, cache).
+    lets a query see keys up to its own position. `num_kv_heads`, fewer heads of keys and values, serve several query
+    heads each. `rotary_base` (10000 is usual) turns queries and keys by their positions. With `cache` the new keys and
+    values are put behind those in it, and the result is (output, cache).
     """
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, kdim: int | None = None,
@@ -44,8 +44,8 @@ class MultiHeadAttention(Module):
                  rotary_base: float | None = None, key, dtype="float32"):
         kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         if embed_dim % num_heads or num_heads % kv_heads:
-            raise shape_error(f"attention of width {embed_dim} with {num_heads} heads and {kv_heads} heads of keys: each "
-                              f"must divide the one before")
+            raise shape_error(f"attention of width {embed_dim} with {num_heads} heads and {kv_heads} heads of keys: "
+                              f"each must divide the one before")
         self.embed_dim, self.num_heads, self.num_kv_heads = embed_dim, num_heads, kv_heads
         self.head_dim = embed_dim // num_heads
         if rotary_base is not None and self.head_dim % 2:

@@ -33,8 +33,8 @@ def per_axis(value: int | Sequence[int], rank: int, what: str) -> tuple[int, ...
 def check_input(x: Array, rank: int, channels: int, name: str) -> None:
     """A ShapeError unless x is [N, channels, *spatial] with `rank` spatial axes."""
     if len(x.shape) != rank + 2 or x.shape[1] != channels:
-        raise shape_error(f"{name} of shape {shape_text(x.shape)}: a batch, {channels} channels and {rank} spatial axes "
-                          f"were expected", hint="lm.expand_dims(x, 0) adds a batch of one")
+        raise shape_error(f"{name} of shape {shape_text(x.shape)}: a batch, {channels} channels and {rank} spatial "
+                          f"axes were expected", hint="lm.expand_dims(x, 0) adds a batch of one")
 
 
 class _Convolution(Module):

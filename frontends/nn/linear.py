@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import array as lm
 from .. import random
-from ..array.operands import Array, as_array
+from ..array.operands import Array, as_array, shape_text
 from ..array.tracer import shape_error
 from . import initializers
 from .initializers import Initializer
@@ -12,7 +12,7 @@ from .module import Module
 
 
 class Linear(Module):
-    """x W^T + b along the last axis: x [..., in_features] to [..., out_features]; weight [out_features, in_features]."""
+    """x W^T + b along the last axis: [..., in_features] to [..., out_features]; weight [out_features, in_features]."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, key, dtype="float32",
                  weight_init: Initializer = initializers.fan_in_uniform, bias_init: Initializer | None = None):
@@ -25,8 +25,8 @@ class Linear(Module):
     def __call__(self, x) -> Array:
         x = as_array(x)
         if not x.shape or x.shape[-1] != self.in_features:
-            raise shape_error(f"Linear({self.in_features}, {self.out_features}) of shape {list(x.shape)}: the last axis "
-                              f"has {self.in_features} features")
+            raise shape_error(f"Linear({self.in_features}, {self.out_features}) of shape {shape_text(x.shape)}: the "
+                              f"last axis has {self.in_features} features")
         y = lm.matmul(x, lm.matrix_transpose(self.weight))
         return y if self.bias is None else lm.add(y, self.bias)
 

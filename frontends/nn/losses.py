@@ -204,7 +204,8 @@ def _huber(distance: Array, delta: float) -> Array:
                     lm.multiply(lm.subtract(distance, 0.5 * delta), delta))
 
 
-def poisson_nll_loss(prediction, target, *, log_input: bool = True, eps: float = 1e-8, reduction: str = "mean") -> Array:
+def poisson_nll_loss(prediction, target, *, log_input: bool = True, eps: float = 1e-8,
+                     reduction: str = "mean") -> Array:
     """The negative log likelihood of counts under Poisson distributions (less a constant); `log_input` says that the
     prediction is the logarithm of the rate."""
     x, y, dtype = pair(prediction, target, "poisson_nll_loss")

@@ -108,7 +108,7 @@ class Module(metaclass=_Construction):
     def __repr__(self) -> str:
         return _show(self, "")
 
-    def replace(self, **changes) -> "Module":
+    def replace(self, **changes) -> Module:
         """This module with other attributes: `layer.replace(weight=w)`. What is a child stays one."""
         fields: Fields = vars(self)["_fields"]
         unknown = [name for name in changes if name not in fields.children and name not in fields.static]
@@ -172,9 +172,9 @@ def _is_child(module: Module, name: str, value) -> bool:
     if any(is_array(x) or is_module(x) for x in leaves):
         wrong = [x for x in leaves if not is_array(x) and not is_module(x)]
         if wrong:
-            raise trace_error(f"{type(module).__name__}.{name} mixes arrays with {type(wrong[0]).__name__} {wrong[0]!r}",
-                              hint="nn.Sequential and nn.Function hold functions; keep constants in an attribute of "
-                                   "their own")
+            raise trace_error(f"{type(module).__name__}.{name} mixes arrays with {type(wrong[0]).__name__} "
+                              f"{wrong[0]!r}", hint="nn.Sequential and nn.Function hold functions; keep constants in "
+                                                    "an attribute of their own")
         return True
     try:
         hash(value)

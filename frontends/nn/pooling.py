@@ -21,8 +21,8 @@ class _Pool(Module):
 
     def _layout(self, x: Array) -> str:
         if len(x.shape) != self.rank + 2:
-            raise shape_error(f"{type(self).__name__} of shape {shape_text(x.shape)}: a batch, channels and {self.rank} "
-                              f"spatial axes were expected")
+            raise shape_error(f"{type(self).__name__} of shape {shape_text(x.shape)}: a batch, channels and "
+                              f"{self.rank} spatial axes were expected")
         return LAYOUTS[self.rank]
 
 

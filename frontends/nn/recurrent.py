@@ -56,8 +56,9 @@ class _Cell(Module):
         parts = (initial,) if self.states == 1 else tuple(initial)
         parts = tuple(lm.astype(as_array(part), dtype) for part in parts)
         if [tuple(part.shape) for part in parts] != [shape] * self.states:
-            raise shape_error(f"{type(self).__name__}'s initial state has {', '.join(shape_text(p.shape) for p in parts)}"
-                              f": {self.states} of {shape_text(shape)} expected")
+            found = ", ".join(shape_text(part.shape) for part in parts)
+            raise shape_error(f"{type(self).__name__}'s initial state has {found}: {self.states} of "
+                              f"{shape_text(shape)} expected")
         return parts
 
     def _from_state(self, state: State):

@@ -1,9 +1,9 @@
 """How is a model applied in training?  By `apply`; called plainly it infers.
 
-One convention for everything that differs: `model(x)` is inference, a pure function of the model and x. `result, model =
-nn.apply(model, x, key=key)` is one application in training mode: dropout draws from the key, batch normalization uses
-the batch's statistics, and the model that is returned holds the state (running statistics) that the call left. Nothing
-is mutated, so both go through every transformation.
+One convention for everything that differs: `model(x)` is inference, a pure function of the model and x. `result, model
+= nn.apply(model, x, key=key)` is one application in training mode: dropout draws from the key, batch normalization
+uses the batch's statistics, and the model that is returned holds the state (running statistics) that the call left.
+Nothing is mutated, so both go through every transformation.
 
 A layer that differs in training has a static attribute `training`, False when it is made, and looks at it. It gives
 state with `self.record(name=value)` and takes keys from `self.next_key()`.

@@ -95,8 +95,8 @@ class TransformerDecoderLayer(_TransformerLayer):
 class TransformerEncoder(Module):
     """Encoder layers on top of each other, and a last normalization where `norm` is one.
 
-    `TransformerEncoder([TransformerEncoderLayer(512, 8, key=k) for k in lm.random.split(key, 6)])`. With `cache`, a list
-    of one for each layer, the result is (x, caches).
+    `TransformerEncoder([TransformerEncoderLayer(512, 8, key=k) for k in lm.random.split(key, 6)])`. With `cache`, a
+    list of one for each layer, the result is (x, caches).
     """
 
     def __init__(self, layers: Sequence[TransformerEncoderLayer], norm: Module | None = None):

@@ -28,16 +28,16 @@ class AdaGrad(Optimizer):
     initial_accumulator: float = 0.0
     epsilon: Hyperparameter = 1e-10
 
-    def slots(self, zero):
+    def accumulators(self, zero):
         return {"sum": zero + self.initial_accumulator}
 
-    def rule(self, gradient, parameter, slots, count):
+    def rule(self, gradient, parameter, accumulators, count):
         if not is_zero(self.weight_decay):
             gradient = gradient + self.weight_decay * parameter
         rate = self.learning_rate
         if not is_zero(self.rate_decay):
             rate = rate / (1 + (count - 1) * self.rate_decay)
-        total = slots["sum"] + gradient * gradient
+        total = accumulators["sum"] + gradient * gradient
         return parameter - rate * (gradient / (sqrt(total) + self.epsilon)), {"sum": total}
 
 
@@ -56,21 +56,21 @@ class RMSProp(Optimizer):
     momentum: Hyperparameter = 0.0
     centered: bool = False
 
-    def slots(self, zero):
+    def accumulators(self, zero):
         return {"square": zero, **({"average": zero} if self.centered else {}),
                 **({} if is_zero(self.momentum) else {"momentum": zero})}
 
-    def rule(self, gradient, parameter, slots, count):
+    def rule(self, gradient, parameter, accumulators, count):
         if not is_zero(self.weight_decay):
             gradient = gradient + self.weight_decay * parameter
-        kept = {"square": self.alpha * slots["square"] + (1 - self.alpha) * gradient * gradient}
+        kept = {"square": self.alpha * accumulators["square"] + (1 - self.alpha) * gradient * gradient}
         size = kept["square"]
         if self.centered:
-            kept["average"] = self.alpha * slots["average"] + (1 - self.alpha) * gradient
+            kept["average"] = self.alpha * accumulators["average"] + (1 - self.alpha) * gradient
             size = maximum(size - kept["average"] * kept["average"], 0)  # rounding may leave less than nothing
         step = gradient / (sqrt(size) + self.epsilon)
         if not is_zero(self.momentum):
-            kept["momentum"] = step = self.momentum * slots["momentum"] + step
+            kept["momentum"] = step = self.momentum * accumulators["momentum"] + step
         return parameter - self.learning_rate * step, kept
 
 
@@ -89,27 +89,27 @@ class Adam(Optimizer):
     weight_decay: Hyperparameter = 0.0
     amsgrad: bool = False
 
-    def slots(self, zero):
+    def accumulators(self, zero):
         return {"first": zero, "second": zero, **({"largest": zero} if self.amsgrad else {})}
 
-    def rule(self, gradient, parameter, slots, count):
+    def rule(self, gradient, parameter, accumulators, count):
         if not is_zero(self.weight_decay):
             gradient = gradient + self.weight_decay * parameter
-        return self.step(gradient, parameter, slots, count)
+        return self.step(gradient, parameter, accumulators, count)
 
-    def step(self, gradient, parameter, slots, count):
+    def step(self, gradient, parameter, accumulators, count):
         """The update without weight decay."""
-        kept, size = self.moments(gradient, slots)
+        kept, size = self.moments(gradient, accumulators)
         if self.amsgrad:
-            kept["largest"] = size = maximum(slots["largest"], size)
+            kept["largest"] = size = maximum(accumulators["largest"], size)
         rate = self.learning_rate / remaining(self.beta1, count)
         scale = sqrt(size) / sqrt(remaining(self.beta2, count)) + self.epsilon
         return parameter - rate * (kept["first"] / scale), kept
 
-    def moments(self, gradient, slots):
+    def moments(self, gradient, accumulators):
         """The moving averages of the gradient and of its square."""
-        first = self.beta1 * slots["first"] + (1 - self.beta1) * gradient
-        second = self.beta2 * slots["second"] + (1 - self.beta2) * gradient * gradient
+        first = self.beta1 * accumulators["first"] + (1 - self.beta1) * gradient
+        second = self.beta2 * accumulators["second"] + (1 - self.beta2) * gradient * gradient
         return {"first": first, "second": second}, second
 
 
@@ -127,10 +127,10 @@ class AdamW(Adam):
 
     weight_decay: Hyperparameter = 1e-2
 
-    def rule(self, gradient, parameter, slots, count):
+    def rule(self, gradient, parameter, accumulators, count):
         if not is_zero(self.weight_decay):
             parameter = parameter * (1 - self.learning_rate * self.weight_decay)
-        return self.step(gradient, parameter, slots, count)
+        return self.step(gradient, parameter, accumulators, count)
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,10 @@ class LAMB(Adam):
 
     epsilon: Hyperparameter = 1e-6
 
-    def rule(self, gradient, parameter, slots, count):
-        kept, size = self.moments(gradient, slots)
+    def rule(self, gradient, parameter, accumulators, count):
+        kept, size = self.moments(gradient, accumulators)
         if self.amsgrad:
-            kept["largest"] = size = maximum(slots["largest"], size)
+            kept["largest"] = size = maximum(accumulators["largest"], size)
         step = (kept["first"] / remaining(self.beta1, count)
                 / (sqrt(size / remaining(self.beta2, count)) + self.epsilon))
         if not is_zero(self.weight_decay):
@@ -171,19 +171,19 @@ class Adafactor(Optimizer):
     clipping: Hyperparameter = 1.0
     weight_decay: Hyperparameter = 0.0
 
-    def slots(self, zero):
+    def accumulators(self, zero):
         if len(zero.shape) < 2:
             return {"square": zero}
         return {"row": sum(zero, axis=-1, keepdims=True), "column": sum(zero, axis=-2, keepdims=True)}
 
-    def rule(self, gradient, parameter, slots, count):
+    def rule(self, gradient, parameter, accumulators, count):
         epsilon = float(finfo(dtype_of(parameter)).eps) if self.epsilon is None else self.epsilon
         newest = power(count, self.decay)
         rate = minimum(self.learning_rate, rsqrt(count)) * maximum(_root_mean_square(parameter), self.smallest)
         if not is_zero(self.weight_decay):
             parameter = parameter * (1 - self.learning_rate * self.weight_decay)
         square = gradient * gradient
-        kept = {name: slots[name] + newest * (fresh - slots[name]) for name, fresh in (
+        kept = {name: accumulators[name] + newest * (fresh - accumulators[name]) for name, fresh in (
             (("square", square),) if len(parameter.shape) < 2 else
             (("row", mean(square, axis=-1, keepdims=True)), ("column", mean(square, axis=-2, keepdims=True))))}
         if "square" in kept:

@@ -22,10 +22,10 @@ class SGD(Optimizer):
     weight_decay: Hyperparameter = 0.0
     dampening: Hyperparameter = 0.0
 
-    def slots(self, zero):
+    def accumulators(self, zero):
         return {} if is_zero(self.momentum) else {"momentum": zero}
 
-    def rule(self, gradient, parameter, slots, count):
+    def rule(self, gradient, parameter, accumulators, count):
         if not is_zero(self.weight_decay):
             gradient = gradient + self.weight_decay * parameter
         if is_zero(self.momentum):
@@ -33,7 +33,7 @@ class SGD(Optimizer):
         fresh = gradient
         if not is_zero(self.dampening):
             fresh = where(less_equal(count, 1), gradient, (1 - self.dampening) * gradient)
-        momentum = self.momentum * slots["momentum"] + fresh
+        momentum = self.momentum * accumulators["momentum"] + fresh
         direction = gradient + self.momentum * momentum if self.nesterov else momentum
         return parameter - self.learning_rate * direction, {"momentum": momentum}
 
@@ -51,13 +51,14 @@ class Lion(Optimizer):
     beta2: Hyperparameter = 0.99
     weight_decay: Hyperparameter = 0.0
 
-    def slots(self, zero):
+    def accumulators(self, zero):
         return {"momentum": zero}
 
-    def rule(self, gradient, parameter, slots, count):
-        momentum = slots["momentum"]
-        direction = sign(self.beta1 * momentum + (1 - self.beta1) * gradient)
+    def rule(self, gradient, parameter, accumulators, count):
+        momentum = accumulators["momentum"]
+        apart = gradient - momentum
+        direction = sign(momentum + (1 - self.beta1) * apart)
         if not is_zero(self.weight_decay):
             direction = direction + self.weight_decay * parameter
-        momentum = self.beta2 * momentum + (1 - self.beta2) * gradient
+        momentum = momentum + (1 - self.beta2) * apart
         return parameter - self.learning_rate * direction, {"momentum": momentum}

@@ -40,12 +40,12 @@ class Optimizer:
     decayed: Selection = field(default=True, kw_only=True, metadata={"is_selection": True})
 
     # ---- what a subclass says ----------------------------------------------------------------------------------------
-    def slots(self, zero: Array) -> dict[str, Array]:
+    def accumulators(self, zero: Array) -> dict[str, Array]:
         """What is remembered of one parameter at the beginning, by name; `zero` has its shape."""
         return {}
 
-    def rule(self, gradient: Array, parameter: Array, slots: dict[str, Array], count: Array):
-        """The new parameter and slots. All floats have one dtype; `count` is 1 in the first update."""
+    def rule(self, gradient: Array, parameter: Array, accumulators: dict[str, Array], count: Array):
+        """The new parameter and accumulators. All floats have one dtype; `count` is 1 in the first update."""
         raise NotImplementedError
 
     # ---- trees -------------------------------------------------------------------------------------------------------
@@ -54,10 +54,12 @@ class Optimizer:
         leaves, structure = tree.flatten(params, _is_none)
         leaves = [_as_parameter(p) for p in leaves]
         is_trained = self._selected(self.trainable, params, leaves, structure)
-        slots = [{name: asarray(slot, copy=True)  # no two the same array: a step may take the memory of each
-                  for name, slot in self.slots(zeros(p.shape, dtype_of(p).compute)).items()} if trained else {}
-                 for p, trained in zip(leaves, is_trained)]
-        return {"step": zeros((), "int32"), **_by_name(slots, structure)}
+        accumulators = [self._initial(p) if trained else {} for p, trained in zip(leaves, is_trained)]
+        return {"step": zeros((), "int32"), **_by_name(accumulators, structure)}
+
+    def _initial(self, parameter: Array) -> dict[str, Array]:
+        found = self.accumulators(zeros(parameter.shape, dtype_of(parameter).compute))
+        return {name: asarray(x, copy=True) for name, x in found.items()}  # a step may take the memory of each
 
     def update(self, grads, state, params) -> tuple[Any, dict[str, Any]]:
         """(params, state) after one update. `grads` is a tree like `params`, but for None where nothing changes."""
@@ -66,11 +68,11 @@ class Optimizer:
         gradients = tree.spread(grads, params, _is_none, "the gradients")
         is_trained = self._selected(self.trainable, params, leaves, structure)
         is_decayed = self._selected(self.decayed, params, leaves, structure)
-        remembered = {name: tree.flatten(slot, _is_none)[0] for name, slot in state.items() if name != "step"}
+        remembered = self._remembered(state, structure)
         step, paths, scaled = as_array(state["step"]), tree.paths(structure), {}
-        new_leaves, new_slots = [], []
+        new_leaves, new_accumulators = [], []
         for i, (p, g) in enumerate(zip(leaves, gradients)):
-            slots = {name: found[i] for name, found in remembered.items() if found[i] is not None}
+            accumulators = {name: found[i] for name, found in remembered.items() if found[i] is not None}
             if is_trained[i] and g is not None:
                 g = _checked(g, p, paths[i])
                 dtype = dtype_of(p).compute
@@ -79,12 +81,30 @@ class Optimizer:
                 own, count = scaled[dtype]
                 if not is_decayed[i] and hasattr(own, "weight_decay"):
                     own = dataclasses.replace(own, weight_decay=0.0)
-                changed, slots = own.rule(cast(g, dtype), cast(p, dtype), slots, count)
+                try:
+                    changed, accumulators = own.rule(cast(g, dtype), cast(p, dtype), accumulators, count)
+                except KeyError as missing:
+                    raise tree.TreeError(f"the state of the parameter{paths[i]} has no {missing}, which "
+                                         f"{type(self).__name__} keeps",
+                                         hint="it is that of another optimizer, or the parameter was frozen") from None
                 p = cast(as_array(changed), dtype_of(p))
             new_leaves.append(p)
-            new_slots.append(slots)
+            new_accumulators.append(accumulators)
         return (tree.unflatten(structure, new_leaves),
-                {"step": add(step, np.int32(1)), **_by_name(new_slots, structure)})
+                {"step": add(step, np.int32(1)), **_by_name(new_accumulators, structure)})
+
+    def _remembered(self, state, structure: tree.Structure) -> dict[str, list]:
+        """The accumulators of each parameter by name; TreeError where the state is not one of these parameters."""
+        remembered = {}
+        for name, accumulator in state.items():
+            if name == "step":
+                continue
+            remembered[name], found = tree.flatten(accumulator, _is_none)
+            if found != structure:
+                raise tree.TreeError(f"the state's {name!r} and the parameters differ "
+                                     f"{tree.difference(found, structure)}",
+                                     hint="init makes a state for parameters, which serves for no others")
+        return remembered
 
     def _at(self, step: Array, dtype: DType) -> "Optimizer":
         """This optimizer with its schedules' values at `step`, and arrays as scalars of `dtype`."""
@@ -115,10 +135,10 @@ def _as_parameter(p):
     return None if p is None else as_array(p)
 
 
-def _by_name(slots: list[dict[str, Array]], structure: tree.Structure) -> dict[str, Any]:
-    """Slots of each parameter as trees by name, with None where a parameter has none."""
-    names = dict.fromkeys(name for s in slots for name in s)
-    return {name: tree.unflatten(structure, [s.get(name) for s in slots]) for name in names}
+def _by_name(accumulators: list[dict[str, Array]], structure: tree.Structure) -> dict[str, Any]:
+    """Accumulators of each parameter as trees by name, with None where a parameter has none."""
+    names = dict.fromkeys(name for s in accumulators for name in s)
+    return {name: tree.unflatten(structure, [s.get(name) for s in accumulators]) for name in names}
 
 
 def _checked(gradient, parameter: Array, path: str) -> Array:

@@ -1,7 +1,7 @@
 """How do the stages of a compilation look side by side?  As columns of text whose parts carry marks (marks.py).
 
-Each stage is a column of blocks of lines. A block of a kernel has the origins of all that the kernel computes, and a kernel's name
-carries its mark wherever it is spelled.
+Each stage is a column of blocks of lines. A block of a kernel has the origins of all that the kernel computes, and a
+kernel's name carries its mark wherever it is spelled.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ OPEN = 4000  # lines up to which the blocks of a stage are open at first
 
 
 class Columns:
-    """The stages of `levels` as data, with marks of `marks`; `definitions` keeps the marks of a graph's values, in printed order."""
+    """The stages of `levels` as data, with marks of `marks`; `definitions` keeps the marks of a graph's values, in
+    printed order."""
 
     def __init__(self, levels: Levels, marks: Marks):
         self.levels, self.marks = levels, marks
@@ -37,22 +38,23 @@ class Columns:
     def stages(self) -> list[dict]:
         """[{"name", "open", "blocks": [block]}], in order. A stage that fails shows its error.
 
-        A block is {"title", "marks", "lines": [[text, marks, spans]], "folds"}; spans are start, length and marks of parts of the
-        text, flattened; folds the first and last lines of what can be folded (graphs inside, runs of constants), "closed" the first lines of
-        those that are folded at first.
+        A block is {"title", "marks", "lines": [[text, marks, spans]], "folds"}; spans are start, length and marks of
+        parts of the text, flattened; folds the first and last lines of what can be folded (graphs inside, runs of
+        constants), "closed" the first lines of those that are folded at first.
         """
         found = []
         for stage in STAGES:
             try:
                 shown = self.levels.graph(stage) if stage in GRAPHS else self.levels.sections(stage)
             except Exception as error:  # the page is for looking at failures, too
-                blocks = [{"title": type(error).__name__, "marks": [], "lines": [[line, [], []] for line in str(error).splitlines()]}]
+                lines = [[line, [], []] for line in str(error).splitlines()]
+                blocks = [{"title": type(error).__name__, "marks": [], "lines": lines}]
             else:
                 blocks = [self.graph(stage, shown)] if stage in GRAPHS else self.texts(stage, shown)
             found.append({"name": stage, "open": sum(len(b["lines"]) for b in blocks) <= OPEN, "blocks": blocks})
         return found
 
-    # ---- graphs -------------------------------------------------------------------------------------------------------
+    # ---- graphs ------------------------------------------------------------------------------------------------------
     def kernels_by_group(self) -> dict[tuple[str, str], list[int]]:
         """The numbers of the kernels that groups of this location and label became, in program order."""
         found: dict[tuple[str, str], list[int]] = {}
@@ -64,7 +66,8 @@ class Columns:
         return found
 
     def graph(self, stage: str, graph: Graph) -> dict:
-        """The one block of a graph: its text with the marks of values and lines. "folds" are (first, last) lines of graphs inside."""
+        """The one block of a graph: its text with the marks of values and lines. "folds" are (first, last) lines of
+        graphs inside."""
         text = str(graph)
         definitions = self.definitions[stage] = []
         kernels = self.kernels_by_group() if stage == "fused" else {}
@@ -72,7 +75,7 @@ class Columns:
         starts = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
         out = [[_cut(line), [], []] for line in lines]
         nodes = iter(_printed(graph))
-        scopes: list[tuple[int, int, dict[str, list[int]]]] = []  # depth of its brace, its first row, marks of each name
+        scopes: list[tuple[int, int, dict]] = []  # depth of its brace, its first row, marks of each name
         folds: list[int] = []
         depth, row, pending = 0, 0, None
         tokens = Tokens(text).tokens
@@ -95,7 +98,8 @@ class Columns:
             elif kind == "value":
                 scope = pending[1] if pending is not None else scopes[-1][2]
                 if token not in scope:
-                    scope[token] = self.definition(definitions, token, None if pending is not None else nodes, is_outer=not scopes)
+                    made_by = None if pending is not None else nodes
+                    scope[token] = self.definition(definitions, token, made_by, is_outer=not scopes)
                 column = start - starts[row]
                 if column + len(token) <= LONGEST - 120:
                     out[row][2] += [column, len(token), scope[token]]
@@ -108,7 +112,8 @@ class Columns:
                 "closed": [first for first, _ in runs]}
 
     def definition(self, definitions: list, token: str, nodes, is_outer: bool) -> list[int]:
-        """The marks of a value at its first mention: as a parameter (`nodes` is None), or as the next result of `nodes`."""
+        """The marks of a value at its first mention: as a parameter (`nodes` is None), or as the next result of
+        `nodes`."""
         if nodes is None:
             return self.marks.value("parameter", token) if is_outer else self.marks.value()
         op, location = next(nodes)
@@ -124,7 +129,7 @@ class Columns:
         for kernel in kernels.get((origin, label.group(1)), ()) if label else ():
             marks.append(self.marks.kernel(kernel))
 
-    # ---- text ---------------------------------------------------------------------------------------------------------
+    # ---- text --------------------------------------------------------------------------------------------------------
     def texts(self, stage: str, sections: list[tuple[str, str]]) -> list[dict]:
         """A block for each kernel or module, marked with its kernel and the origins of what that computes."""
         levels = self.levels
@@ -135,7 +140,8 @@ class Columns:
         if stage in ("llvm", "asm"):
             for number, module in enumerate(levels.kernel_modules()):
                 names.setdefault(module, []).append(number)
-        spelled = re.compile(r"(?<![\w.])(?:" + "|".join(sorted(map(re.escape, names), key=len, reverse=True)) + r")(?![\w])") if names else None
+        longest_first = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+        spelled = re.compile(rf"(?<![\w.])(?:{longest_first})(?!\w)") if names else None
         blocks = []
         for title, text in sections:
             numbers = names.get(title, [])
@@ -153,7 +159,8 @@ class Columns:
 
 
 def _cut(line: str) -> str:
-    """The line as the page shows it: of a constant's elements the first ones, and of what is still too long the two ends.
+    """The line as the page shows it: of a constant's elements the first ones, and of what is still too long the two
+    ends.
 
     Values stand before attributes, so their places in the line stay.
     """
@@ -177,11 +184,14 @@ def _runs_of_constants(lines: list[str]) -> Iterator[tuple[int, int]]:
 def _origin(line: str) -> str:
     """The location in the comment at the end of a node's line, as `str(Location)` has it."""
     match = re.search(r'  # ((?:[^"#]|"(?:[^"\\]|\\.)*")+)$', line)
-    return re.sub(r'node ("(?:[^"\\]|\\.)*")', lambda m: f"node {json.loads(m.group(1))!r}", match.group(1)) if match else ""
+    if match is None:
+        return ""
+    return re.sub(r'node ("(?:[^"\\]|\\.)*")', lambda m: f"node {json.loads(m.group(1))!r}", match.group(1))
 
 
 def _printed(graph: Graph):
-    """(op name, location) of every result in the order in which the text first names it: a node's results stand before its graphs."""
+    """(op name, location) of every result in the order in which the text first names it: a node's results stand before
+    its graphs."""
     for node in graph.nodes:
         for _ in node.results:
             yield node.op.name, str(node.location)

@@ -1,4 +1,5 @@
-"""What is drawn of a graph?  Its operators and who reads whom, with the graphs inside operators as boxes around their own."""
+"""What is drawn of a graph?  Its operators and who reads whom, with the graphs inside operators as boxes around their
+own."""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ from .marks import Marks
 
 
 class Drawing:
-    """The data of one drawn graph: {"nodes": [[name, family, detail, readers' sources, marks, box]], "boxes": [[title, family,
-    detail, marks, box]]}.
+    """The data of one drawn graph: {"nodes": [[name, family, detail, readers' sources, marks, box]], "boxes": [[title,
+    family, detail, marks, box]]}.
 
-    A source is the number of a node, a box the number of the innermost box around it (-1: none). The family of an operator is the
-    file that is its home (elementwise, contract ...), that of a box the kind of the group. Constants, and what only rearranges them, are
-    details of who reads them.
-    `definitions` are the marks of results in printed order, `kernels` those of groups by location and label.
+    A source is the number of a node, a box the number of the innermost box around it (-1: none). The family of an
+    operator is the file that is its home (elementwise, contract ...), that of a box the kind of the group. Constants,
+    and what only rearranges them, are details of who reads them. `definitions` are the marks of results in printed
+    order, `kernels` those of groups by location and label.
     """
 
     def __init__(self, marks: Marks, definitions: Sequence[list[int]], kernels: dict[tuple[str, str], list[int]]):
@@ -51,7 +52,8 @@ class Drawing:
             marks += [self.marks.origin(place)] * bool(place)
             weights = [self._weights[o] for o in node.operands if o in self._weights]
             if isinstance(node.op, Constant) or node.op.is_view and len(weights) == len(node.operands):
-                self._weights[node.results[0]] = weights[0] if weights else f"{getattr(node.op, 'label', '') or node.op.name} {node.result_types[0]}"
+                own = f"{getattr(node.op, 'label', '') or node.op.name} {node.result_types[0]}"
+                self._weights[node.results[0]] = weights[0] if weights else own
                 continue
             inside = list(subgraphs(node.op))
             if inside:
@@ -72,8 +74,8 @@ class Drawing:
         if isinstance(op, Fused):
             number = next(self._kernels.get((str(node.location), op.label or op.name), iter(())), None)
             kernel = kernel if number is None else (self.marks.kernel(number),)
-        self.boxes.append([getattr(op, "label", "") or op.name, getattr(op, "kind", op.name), ", ".join(map(str, node.result_types)),
-                           [*marks, *kernel], box])
+        self.boxes.append([getattr(op, "label", "") or op.name, getattr(op, "kind", op.name),
+                           ", ".join(map(str, node.result_types)), [*marks, *kernel], box])
         here = len(self.boxes) - 1
         results: list[set[int]] = [set() for _ in node.results]
         for graph in inside:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...compiler.core.location import Location
-from ...compiler.graph.graph import Graph, Value
+from ...compiler.graph.graph import Graph, Value, subgraphs
 from ...compiler.graph.tokens import format_name
 
 
@@ -23,6 +23,15 @@ def label_values(graph: Graph) -> dict[Value, str]:
             labels[result] = f"%{count}"
             count += 1
     return labels
+
+
+def label_all(graph: Graph) -> dict[Value, str]:
+    """The labels of the values of `graph` and of the graphs inside it."""
+    found = label_values(graph)
+    for node in graph.nodes:
+        for inner in subgraphs(node.op):
+            found.update(label_all(inner))
+    return found
 
 
 def location_fields(location: Location | None) -> dict:

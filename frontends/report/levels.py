@@ -12,6 +12,7 @@ from ...compiler.core.remarks import Remarks
 from ...compiler.graph.graph import Graph, Node, walk
 from ...compiler.ops.control import Fused
 from ...compiler.plan.program import Launch, walk_launches
+from ...compiler.plan.work import launch_places
 
 GRAPHS = ("traced", "canonical", "fused")
 STAGES = (*GRAPHS, "kernels", "program", "llvm", "asm")
@@ -23,13 +24,14 @@ class Levels:
     `progress(stage, done, total)` is told how far the work is.
     """
 
-    def __init__(self, graph: Graph, options: Options = Options(), progress: Callable[[str, int, int], None] | None = None):
+    def __init__(self, graph: Graph, options: Options = Options(),
+                 progress: Callable[[str, int, int], None] | None = None):
         self.traced = graph
         self.options = options
         self.remarks = Remarks()
         self._tell = progress or (lambda stage, done, total: None)
 
-    # ---- graphs -------------------------------------------------------------------------------------------------------
+    # ---- graphs ------------------------------------------------------------------------------------------------------
     @cached_property
     def target(self):
         from ...compiler.targets.find import find_target
@@ -141,24 +143,23 @@ class Levels:
 
     @cached_property
     def launches(self) -> list[tuple[Launch, Node | None]]:
-        """Every launch of the program, in order, with the group that it computes (None for the copies and borders of placing)."""
-        waiting: dict[tuple[str, str], deque[Node]] = {}
+        """Every launch of the program, in order, with the group that it computes (None for the copies and borders of
+        placing)."""
+        waiting: dict[int, deque[Node]] = {}
         for node in walk(list(self.passes.values())[-1]):
             if isinstance(node.op, Fused):
-                waiting.setdefault((str(node.location), node.op.label or node.op.name), deque()).append(node)
+                waiting.setdefault(id(node.op.body), deque()).append(node)  # equal groups may share their graph
         found = []
         for launch in walk_launches(self.program.steps):
-            nodes = waiting.get((str(launch.location or ""), launch.label))
+            nodes = waiting.get(id(launch.group.body) if launch.group is not None else None)
             found.append((launch, nodes.popleft() if nodes else None))
         return found
 
     @cached_property
     def fused_locations(self) -> dict[int, list[str]]:
-        """For each kernel number the locations of the nodes that it computes, from its launches and the groups behind them."""
+        """For each kernel number the locations of the nodes that it computes, from its launches and the groups behind
+        them."""
         out: dict[int, dict[str, None]] = {}
-        for launch, node in self.launches:
-            inside = (str(n.location) for n in walk(node.op.body)) if node is not None else ()
-            for location in (str(launch.location or ""), *inside):
-                if location:
-                    out.setdefault(launch.kernel, {})[location] = None
+        for launch, _ in self.launches:
+            out.setdefault(launch.kernel, {}).update(dict.fromkeys(map(str, launch_places(launch))))
         return {kernel: list(locations) for kernel, locations in out.items()}

@@ -1,7 +1,9 @@
-"""Which parts of a report belong together?  Marks: names that everything about one value, line of the user or kernel carries.
+"""Which parts of a report belong together?  Marks: names that everything about one value, line of the user or kernel
+carries.
 
-A value has a mark of its own (v0, v1 ...) and one that it shares with the values of the same operator and origin in other stages
-(w0 ...); an origin, which is a node of the model or a line of the user's code, is l0 ...; a kernel of the program is k0 ....
+A value has a mark of its own (v0, v1 ...) and one that it shares with the values of the same operator and origin in
+other stages (w0 ...); an origin, which is a node of the model or a line of the user's code, is l0 ...; a kernel of the
+program is k0 ....
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ class Numbers(dict):
 
 
 class Marks:
-    """The marks of one report; each is told as a number into `names`. `origins` are the locations of l0, l1 ... as text."""
+    """The marks of one report; each is told as a number into `names`. `origins` are the locations of l0, l1 ... as
+    text."""
 
     def __init__(self):
         self._names = Numbers()
@@ -44,7 +47,8 @@ class Marks:
         return self._mark("l", self._origins[location])
 
     def value(self, *kind: str) -> list[int]:
-        """The marks of a new value; one of a `kind` (such as its operator and its origin) shares a mark with others of it."""
+        """The marks of a new value; one of a `kind` (such as its operator and its origin) shares a mark with others of
+        it."""
         self._values += 1
         own = self._mark("v", self._values)
         return [own, self._mark("w", self._kinds[kind])] if kind else [own]

@@ -10,19 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lamina
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
 
 from compile_time import measure_starts  # noqa: E402
 from harness.compare import Result, Settings, compare  # noqa: E402
 from harness.correctness import relative_error  # noqa: E402
-from harness.options import make_parser, parse_contenders, parse_threads, parse_workloads  # noqa: E402
+from harness.options import make_parser, parse_contenders, parse_threads, parse_workloads, zoo_cases  # noqa: E402
 from harness.process import ContenderSpec, WorkerError, WorkerProcess  # noqa: E402
 from harness.record import Record  # noqa: E402
 from harness.report import best_peer, failure_lines, group, ratio, summarize_ratios, time_table  # noqa: E402
 from harness.resident import read_resident  # noqa: E402
 from harness.statistics import Sample, geometric_mean, keep_clean, summarize  # noqa: E402
+from harness.steps import LOSSES, STEPS, make_step, write_step  # noqa: E402
 from harness.table import format_table, format_time  # noqa: E402
+from harness.trainers import CHECKED, LaminaTrainer  # noqa: E402
 from harness.workloads import CALL_OVERHEAD, KERNELS, MODELS, Case, find_cases, write_call_overhead  # noqa: E402
 from memory import above_base, measure_memory, planned  # noqa: E402
 
@@ -279,4 +283,24 @@ class TestOptions:
     def test_a_zoo_is_needed(self, monkeypatch):
         monkeypatch.delenv("ZOO", raising=False)
         with pytest.raises(SystemExit, match="--zoo DIR"):
-            parse_workloads(make_parser("", "models").parse_args([]), list(MODELS))
+            zoo_cases(make_parser("", "models").parse_args([]), list(MODELS), Path())
+
+
+class TestTraining:
+    """The steps of benchmarks/training.py."""
+
+    @pytest.mark.parametrize("name", [name for name in STEPS if name != "transformer"])
+    def test_lamina_reaches_the_losses_of_float64(self, name, tmp_path):
+        case = write_step(name, tmp_path)
+        with np.load(case.data) as data:
+            inputs = {key: data[key] for key in data.files if key.startswith("in")}
+        trainer = LaminaTrainer.__new__(LaminaTrainer)  # in this process: no environment is set
+        trainer.lamina, trainer.threads = lamina, 2
+        (losses,) = trainer.arrays(trainer.load(case, inputs)())
+        np.testing.assert_allclose(losses, LOSSES[name], rtol=1e-5)
+        assert len(trainer.losses) == CHECKED
+
+    def test_every_step_has_the_same_arrays_each_time(self):
+        for name in STEPS:
+            for one, two in zip(make_step(name), make_step(name)):
+                assert one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)

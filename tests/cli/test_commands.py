@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lamina.frontends.cli.commands.bench import measure, ratios, summarize
+from lamina.frontends.cli.commands.bench import ratios
 from lamina.frontends.cli.machine import cgroup_quota, threads
+from lamina.frontends.cli.timing import measure, summarize
 
 
 # ---- info ------------------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ def test_bench_needs_what_the_peer_reads(lamina, mlp):
 def test_contenders_take_turns_and_are_summarized():
     calls = []
     found = measure({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 0.05)
-    assert calls[:4] == ["a", "a", "b", "b"] and set(found) == {"a", "b"} and min(map(len, found.values())) >= 5
+    assert calls[:4] == ["a", "a", "b", "b"] and set(found) == {"a", "b"} and all(len(s.turns) >= 5 for s in found.values())
     text = "".join(calls)
     assert text.count("ab") >= 2 and text.count("ba") >= 2
     summary = summarize([float(i) for i in range(101)])
@@ -195,11 +196,16 @@ def test_cache_that_is_off(lamina, monkeypatch):
 
 # ---- report ----------------------------------------------------------------------------------------------------------
 def test_a_report_is_one_page(lamina, mlp):
-    ended = lamina("report", mlp, "--json")
-    assert ended.code == 0 and ended.json["file"] == "mlp.html"
+    ended = lamina("report", mlp, "--dim", "batch=4", "--json")
+    assert ended.code == 0 and ended.json["file"] == "mlp.html" and ended.json["launches_measured"] == 1
     assert Path("mlp.html").read_text().startswith("<!DOCTYPE html>") and Path("mlp.html").stat().st_size == ended.json["bytes"]
-    assert lamina("report", mlp, "-o", "-").out.startswith("<!DOCTYPE html>")
-    assert lamina("report", mlp, "-o", "nowhere/r.html").code == 2
+    assert lamina("report", mlp, "--no-profile", "-o", "-").out.startswith("<!DOCTYPE html>")
+    assert lamina("report", mlp, "--no-profile", "-o", "nowhere/r.html").code == 2
+
+
+def test_a_report_for_another_machine_is_not_measured(lamina, mlp):
+    ended = lamina("report", mlp, "--target", "aarch64-linux", "-o", "r.html", "--json")
+    assert ended.code == 0 and ended.json["launches_measured"] == 0 and Path("r.html").stat().st_size > 10_000
 
 
 def test_a_report_of_what_fails_is_written_and_says_so(lamina, digits):

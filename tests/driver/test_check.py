@@ -174,7 +174,7 @@ def test_what_rounding_decides_is_not_compared():
     reference = check.Reference(graph)
     array = [np.round(reference.arrays[0] * 100)]
     reference.arrays = array
-    expected = check._expected("r", np.floor(array[0]).astype(np.int32),
+    expected = check.expect("r", np.floor(array[0]).astype(np.int32),
                                [np.floor(array[0]).astype(np.int32) - (np.arange(64) == 3)])
     assert expected.unstable.sum() == 1
     got = expected.array.copy()
@@ -190,7 +190,7 @@ def test_nan_and_infinity_are_values():
         return np.array(numbers, np.float32)
     graph = lm.trace(lambda x: x * 1, floats(3))
     reference = check.Reference(graph)
-    reference.expected = [check._expected("r", values(np.nan, np.inf, 1), [values(np.nan, np.inf, 1)])]
+    reference.expected = [check.expect("r", values(np.nan, np.inf, 1), [values(np.nan, np.inf, 1)])]
     assert reference.difference([values(np.nan, np.inf, 1)]) is None
     for wrong in (values(0, np.inf, 1), values(np.nan, -np.inf, 1), values(np.nan, np.inf, np.nan),
                   values(np.nan, 3, 1)):

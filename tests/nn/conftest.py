@@ -32,7 +32,7 @@ def like_torch():
         theirs.eval()
         expected = as_numpy((call or theirs)(*(torch.from_numpy(a) for a in arrays)))
         compare(ours(*arrays, **kwargs), expected, atol)
-        specs = [lm.TensorSpec(tuple("batch" if axis == batch and d > 0 else d for axis, d in enumerate(a.shape)), a.dtype)
-                 for a in arrays]
+        shapes = [tuple("batch" if axis == batch and d > 0 else d for axis, d in enumerate(a.shape)) for a in arrays]
+        specs = [lm.TensorSpec(shape, a.dtype) for shape, a in zip(shapes, arrays)]
         compare(lm.compile(lambda *xs: ours(*xs, **kwargs), *specs)(*arrays), expected, atol)
     return check

@@ -34,7 +34,8 @@ def test_layers(like_torch, name, options):
 def test_layers_from_a_state(like_torch, name):
     theirs = getattr(torch.nn, name)(3, 5, num_layers=2, bidirectional=True)
     if name == "LSTM":
-        like_torch(TwoStates(3, 5, num_layers=2, bidirectional=True, key=KEY), theirs, draw(4, 7, 3), *initial(name, 4, 7, 5), batch=1,
+        like_torch(TwoStates(3, 5, num_layers=2, bidirectional=True, key=KEY), theirs,
+                   draw(4, 7, 3), *initial(name, 4, 7, 5), batch=1,
                    call=lambda x, h, c: theirs(x, (h, c)))
     else:
         ours = getattr(nn, name)(3, 5, num_layers=2, bidirectional=True, key=KEY)

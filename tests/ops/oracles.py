@@ -346,7 +346,7 @@ def threefry2x32(counter: tuple[int, int], key: tuple[int, int]) -> tuple[int, i
 def _random_bits(op, key):
     bits = [threefry2x32((n >> 32, n & WORD), (int(low), int(high)))[0] for low, high in key.reshape(-1, 2)
             for n in range(math.prod(op.shape))]
-    return np.array(bits, np.uint32).reshape(*key.shape[:-1], *op.shape)
+    return np.array(bits, np.uint32).reshape((*key.shape[:-1], *op.shape))
 
 
 def _unpack(op, packed):
@@ -405,6 +405,21 @@ def _scan(op, h, *rest):
     return h, ys
 
 
+def _dequantize(op, codes, scales):
+    shape = list(codes.shape)
+    shape[op.axis] *= 8 // op.bits
+    out = np.zeros(shape, np.float32)
+    for index in np.ndindex(*shape):
+        byte, group = list(index), list(index)
+        byte[op.axis] //= 8 // op.bits
+        group[op.axis] //= op.group
+        code = int(codes[tuple(byte)])
+        if op.bits == 4:
+            code = code % 16 if index[op.axis] % 2 == 0 else code // 16
+        out[index] = (code - op.zero) * np.float32(scales[tuple(group)])
+    return out
+
+
 ORACLES = {**{cls: _torch(name) for cls, name in (UNARY | BINARY).items()},
            **dict.fromkeys((ops.Div, ops.FloorDiv, ops.Mod, ops.Rem, ops.Pow), _divide),
            ops.Shl: _shift, ops.Shr: _shift, ops.Cast: _cast, ops.Select: _select,
@@ -418,6 +433,6 @@ ORACLES = {**{cls: _torch(name) for cls, name in (UNARY | BINARY).items()},
            ops.Pool: _pool, ops.Sort: _sort, ops.RandomBits: _random_bits, ops.Constant: lambda op: op.array.copy(),
            ops.Call: lambda op, *a: _named(op.body, *a), ops.Fused: lambda op, *a: _named(op.body, *a), ops.Cond: _cond,
            ops.While: _while, ops.Scan: _scan, ops.Unpack: _unpack, ops.UnpackWinograd: _unpack_winograd,
-           ops.StopGradient: lambda op, x: x.copy(),
+           ops.Dequantize: _dequantize, ops.StopGradient: lambda op, x: x.copy(),
            ops.Barrier: lambda op, x, *others: x.copy(),
            **dict.fromkeys((ops.Checkpoint, ops.CustomJvp, ops.CustomVjp), lambda op, *a: _named(op.body, *a))}

@@ -129,8 +129,8 @@ def test_what_is_frozen_stays(optimizer):
             assert lm.tree.structure(new_state) == lm.tree.structure(state)
             for got, kept in zip((*new["b"], new["count"]), (*params["b"], params["count"])):
                 np.testing.assert_array_equal(got, kept)
-    slots = {name: tree for name, tree in state.items() if name != "step"}
-    assert all(lm.tree.leaves(tree["b"]) == [] and tree["count"] is None for tree in slots.values())
+    accumulators = {name: tree for name, tree in state.items() if name != "step"}
+    assert all(lm.tree.leaves(tree["b"]) == [] and tree["count"] is None for tree in accumulators.values())
 
 
 @pytest.mark.parametrize("optimizer", ALL, ids=lambda o: type(o).__name__)
@@ -185,7 +185,32 @@ def test_rates_are_numbers_schedules_arrays_or_traced():
     np.testing.assert_allclose(got["x"], -1.75)
 
 
-def test_nothing_is_written_into_and_slots_have_memory_of_their_own():
+@pytest.mark.parametrize("make", [optim.Adam, optim.LAMB, optim.Adafactor, lambda rate: optim.SGD(rate, momentum=0.9),
+                                  lambda rate: optim.Lion(lambda step: rate * 0.5 ** step)])
+def test_many_rates_at_once(make):
+    target = np.arange(5, dtype=np.float32)
+    def train(rate):
+        optimizer, params = make(rate), {"x": lm.ones(5)}
+        def body(carry, _):
+            params, state = carry
+            return optimizer.update({"x": 2 * (params["x"] - target)}, state, params), None
+        return lm.scan(body, (params, optimizer.init(params)), None, STEPS)[0][0]["x"]
+    rates = np.array([0.01, 0.1, 0.3], np.float32)
+    expected = np.stack([lm.jit(train)(rate) for rate in rates])
+    np.testing.assert_allclose(lm.jit(lm.vmap(train))(rates), expected, rtol=1e-5)
+    assert len(np.unique(expected[:, 0])) == 3
+
+
+@pytest.mark.parametrize("optimizer", [o for o in ALL if not isinstance(o, (optim.LAMB, optim.Adafactor))],
+                         ids=lambda o: type(o).__name__)
+def test_an_update_reads_and_writes_everything_once(optimizer):
+    params = {f"w{i}": np.ones((64, 32 + i), np.float32) for i in range(5)}
+    executable = lm.jit(optimizer.update, donate_argnums=(1, 2)).compile(params, optimizer.init(params), params)
+    assert len(executable.kernels) <= len(params) + 1  # one for each parameter, one for what all share
+    assert executable.memory.arena_bytes <= 4096
+
+
+def test_nothing_is_written_into_and_accumulators_have_memory_of_their_own():
     params = parameters()
     state = optim.Adam().init(params)
     assert len({id(x) for x in lm.tree.leaves(state)}) == len(lm.tree.leaves(state))
@@ -220,6 +245,10 @@ def test_what_does_not_fit_is_told():
         optimizer.update(grads | {"bias": np.zeros(3, np.int64)}, state, params)
     with pytest.raises(lm.LaminaError, match="the gradients and the tree that they are for differ"):
         optimizer.update({"matrix": grads["matrix"]}, state, params)
+    with pytest.raises(lm.LaminaError, match=r"state of the parameter\['bias'\] has no 'first', which Adam keeps"):
+        optimizer.update(grads, optim.Lion().init(params), params)
+    with pytest.raises(lm.LaminaError, match="the state's 'first' and the parameters differ"):
+        optimizer.update(grads, optimizer.init({"other": np.zeros(3)}), params)
     with pytest.raises(lm.LaminaError, match="a selection of parameters"):
         optim.Adam(trainable={"matrix": True}).init(params)
 

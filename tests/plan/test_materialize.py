@@ -103,3 +103,24 @@ def test_loops_and_branches_are_materialized_inside():
     for a, b, c in zip(run(program_of(graph).verify(), [X]), lm.compile(graph)(X), graph.evaluate(X), strict=True):
         np.testing.assert_allclose(a, c, rtol=2e-6)
         np.testing.assert_allclose(b, c, rtol=2e-6)
+
+
+@pytest.mark.parametrize("outputs, copied", [(16, True), (8, False)])
+def test_a_product_does_not_scatter_its_lanes(outputs, copied):
+    """A result with channels first is crossed over by a copy, where the kernel's vectors would be spread all over it."""
+    windows = np.random.default_rng(0).standard_normal((outputs, 5, 3, 3)).astype("float32")
+    graph = lm.trace(lambda x: lm.relu(lm.conv(x, windows, padding=1)), floats(1, 5, 7, 9))
+    program = program_of(graph)
+    writes = [p.strides for launch in program.steps
+              for p, b in zip(launch.places, program.kernels[launch.kernel].params) if b.role == "out" and p.storage.kind == "output"]
+    assert writes == [(outputs * 63, 63, 9, 1) if copied else (outputs * 63, 9, 1, 63)]
+    x = np.random.default_rng(1).standard_normal((1, 5, 7, 9)).astype("float32")
+    (expected,) = graph.evaluate(x)
+    np.testing.assert_allclose(run(program, [x])[0], expected, atol=1e-5)
+    np.testing.assert_allclose(lm.compile(graph)(x)[0], expected, atol=1e-5)
+
+
+def test_a_product_without_axes_is_placed():
+    graph = lm.trace(lambda x, y: lm.matmul(x, y), floats(5), floats(5))
+    (y,) = lm.compile(graph)(np.arange(5, dtype="float32"), np.ones(5, "float32"))
+    assert y.shape == () and y == 10

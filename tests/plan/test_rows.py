@@ -78,3 +78,27 @@ def test_batches_are_copied_apart():
     executable = lm.compile(graph)
     np.testing.assert_allclose(executable(a, b)[0], a @ b, rtol=1e-4, atol=1e-3)
     np.testing.assert_array_equal(executable(a, b, threads=1)[0], executable(a, b, threads=2)[0])
+
+
+@pytest.mark.parametrize("strides, apart", [(1, 512), (2, 528), (3, 512)])
+def test_a_convolution_steps_over_pixels(strides, apart):
+    windows = rng.uniform(-1, 1, (3, 3, 512, 16)).astype("float32")
+    graph = lm.trace(lambda x: lm.conv(lm.tanh(x), windows, strides=strides, padding=1, layout="NHWC"), floats(1, 30, 30, 512))
+    program = program_of(graph, target="x86-64-v4", winograd=False).verify()
+    written = [p.strides for launch in walk_launches(program.steps) for p in launch.places if p.shape == (1, 30, 30, 512)
+               and p.storage.kind == "arena"]
+    assert written == [(32 * 32 * apart, 32 * apart, apart, 1)], "inside of its border"
+    x = rng.uniform(-1, 1, (1, 30, 30, 512)).astype("float32")
+    executable = lm.compile(graph, options=lm.Options(winograd=False))
+    np.testing.assert_allclose(executable(x)[0], graph.evaluate(x)[0], atol=1e-3)
+
+
+def test_joined_parts_lie_apart_together():
+    halves = W[:, :512], W[:, 512:]
+    graph = lm.trace(lambda x: lm.concat([lm.tanh(x @ h) for h in halves], axis=1) @ V, floats(11, 8))
+    program = program_of(graph, target="x86-64-v4").verify()
+    written = [p.strides for launch in walk_launches(program.steps) for p in launch.places if p.shape == (11, 512)]
+    assert written == [(1040, 1)] * 2
+    (x,) = arrays_of(graph)
+    np.testing.assert_allclose(run(program, [x])[0], graph.evaluate(x)[0], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(lm.compile(graph)(x)[0], graph.evaluate(x)[0], rtol=1e-4, atol=1e-3)

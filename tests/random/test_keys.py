@@ -70,6 +70,17 @@ def test_folding_in_is_the_same_traced():
     np.testing.assert_array_equal(rows, [random.uniform(random.fold_in(key, i), (3,)) for i in range(4)])
 
 
+@pytest.mark.parametrize("draw", [
+    random.split, lambda key: random.fold_in(key, 3), lambda key: random.bits(key, (2, 2), "uint64"),
+    lambda key: random.normal(key, (3,)), lambda key: random.permutation(key, 6),
+    lambda key: random.gamma(key, 2.0, (4,)), lambda key: random.randint(key, (3,), 0, 9),
+    lambda key: random.choice(key, 5, (2,), replace=False)])
+def test_many_keys_draw_what_each_does(draw):
+    many = random.split(random.key(0), 5)
+    expected = np.stack([lm.jit(draw)(key) for key in many])
+    np.testing.assert_allclose(lm.jit(lm.vmap(draw))(many), expected, rtol=1e-5)
+
+
 def test_many_elements_outside_of_traces_are_the_same_numbers(monkeypatch):
     key, count = random.key(4), keys.COMPILED
     many = random.bits(key, (count // 64, 64))

@@ -1,15 +1,20 @@
 """Is a graph drawn whole, and does the page's data of launches and memory agree with the program?"""
 
+import json
+
 import numpy as np
 import pytest
 
 import lamina as lm
 from lamina.compiler.core.remarks import Remarks
+from lamina.compiler.driver import compile_program
 from lamina.compiler.graph.text import parse_graph
 from lamina.frontends.report.html import page_data
 from lamina.frontends.report.levels import Levels
 from lamina.frontends.report.marks import Marks
 from lamina.frontends.report.steps import remark_data
+from lamina.runtime.executable import Executable
+from lamina.runtime.profile import Roofline
 
 
 def block(x, w):
@@ -77,6 +82,19 @@ def test_launches_have_their_operations_and_bytes(data, levels):
     assert [launch["flops"] >= 2 * 8 * 16 * 16 for launch in products] == [True, True]
     assert all(launch["bytes"] >= 4 * (8 * 16 + 16 * 16 + 8 * 16) for launch in products)
     assert len(launches) == len(levels.launches) and data["steps"]["kernels"] == [k.name for k in levels.program.kernels]
+
+
+def test_what_was_measured_stands_beside_each_launch(levels):
+    executable = Executable(compile_program(levels.program, levels.target))
+    arrays = [np.ones(spec.shape, spec.dtype) for spec in executable.inputs]
+    roofline = Roofline({"float32": 1e11, "float64": 5e10}, ((1 << 15, 1e11), (1 << 27, 1e10)))
+    profile = executable.profile(*arrays, seconds=0.02, roofline=roofline)
+    data = page_data(levels, "block", profile)
+    measured = data["profile"]["launches"]
+    assert len(measured) == len(data["steps"]["launches"]) and all(row["seconds"] > 0 and row["share"] > 0 for row in measured)
+    assert [row["flops"] for row in measured] == [launch["flops"] for launch in data["steps"]["launches"]]
+    assert data["profile"]["roofline"] == {"flops": 1e11, "bandwidth": [[1 << 15, 1e11], [1 << 27, 1e10]]}
+    assert "NaN" not in json.dumps(data)
 
 
 def test_broadcast_reads_count_once():

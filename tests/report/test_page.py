@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 import lamina as lm
+from lamina.compiler.driver import compile_program
 from lamina.compiler.graph.text import parse_graph
 from lamina.frontends.report.html import page
 from lamina.frontends.report.levels import STAGES, Levels
+from lamina.runtime.executable import Executable
+from lamina.runtime.profile import Roofline
 from .browser import CHROMIUM, browser
 
 MLP = """\
@@ -151,6 +154,21 @@ def test_the_theme_switches(shown):
     assert shown.run("getComputedStyle(document.body).backgroundColor") != light
     shown.click_on("document.getElementById('theme')")
     assert shown.run("getComputedStyle(document.body).backgroundColor") == light
+
+
+@needs_browser
+def test_times_stand_in_the_table_and_sort_it(tmp_path):
+    levels = Levels(lm.trace(lambda x: lm.exp(x @ np.eye(64, dtype=np.float32)).sum(0), lm.TensorSpec((64, 64))))
+    profile = Executable(compile_program(levels.program, levels.target)).profile(np.ones((64, 64), np.float32), seconds=0.02,
+                                                                               roofline=Roofline({"float32": 1e11}, ((1 << 15, 1e11), (1 << 27, 1e10))))
+    (tmp_path / "page.html").write_text(page(levels, "timed", profile))
+    with browser(tmp_path / "profile") as found:
+        found.open((tmp_path / "page.html").as_uri())
+        titles = found.run("[...document.querySelectorAll('.titles > *')].map((cell) => cell.textContent)")
+        assert titles == ["# ↑", "kernel", "from", "time", "rate", "of roof", "operations", "moved"]
+        found.click_on("[...document.querySelectorAll('.titles > *')].find((cell) => cell.textContent === 'time')")
+        times = found.run("panes.launches.view.order.map((launch) => launch.seconds)")
+        assert times == sorted(times, reverse=True) and len(times) == len(profile.rows) > 1 and found.errors == []
 
 
 @needs_browser

@@ -17,7 +17,8 @@ def slot(label, offset, size, first, last, location=""):
 
 def report(*slots, arena=0, bound=0, peak=0):
     launches = [{"step": step, "label": f"launch {step}"} for step in range(1, 9)]
-    return MemoryReport({"name": "m", "memory": {"arena_bytes": arena, "lower_bound": bound, "peak_step": peak, "slots": list(slots)},
+    return MemoryReport({"name": "m", "memory": {"arena_bytes": arena, "lower_bound": bound, "peak_step": peak,
+                                                 "slots": list(slots)},
                          "cost": {"weight_bytes": 10, "input_bytes": 20, "output_bytes": 30}, "launches": launches})
 
 
@@ -61,7 +62,8 @@ def test_the_drawing_has_a_rectangle_for_each_slot():
     assert len(rectangles) == 3
     boxes = [{k: float(r.get(k)) for k in ("x", "y", "width", "height")} for r in rectangles]
     a, b, c = boxes
-    assert b["height"] == pytest.approx(2 * a["height"], abs=0.2) and b["y"] + b["height"] == pytest.approx(a["y"], abs=0.2)
+    assert b["height"] == pytest.approx(2 * a["height"], abs=0.2) and b["y"] + b["height"] == pytest.approx(a["y"],
+                                                                                                            abs=0.2)
     assert c["x"] > a["x"] + a["width"] and "model.py:7" in rectangles[1].find(f"{SVG}title").text
 
 

@@ -243,6 +243,13 @@ def test_other_forms_are_direct(form):
     assert not is_winograd(executable) and ("groups" in form) == bool(remark_of(executable))
 
 
+def test_one_output_is_direct():
+    executable = compiled(graph_of((1, 12, 12, 3, 1, CLOSE)))
+    assert not is_winograd(executable) and "it has one output" in remark_of(executable)
+    x = draw(1, 12, 12, 3)
+    np.testing.assert_allclose(executable(x)[0], convolve(x, draw(3, 3, 3, 1, seed=1), CLOSE), atol=1e-5)
+
+
 def test_other_windows_are_direct():
     executable = compiled(lm.trace(lambda x: lm.conv(x, draw(16, 16, 5, 3)), lm.TensorSpec((1, 16, 12, 12))))
     assert not is_winograd(executable) and not remark_of(executable)

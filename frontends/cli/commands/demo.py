@@ -99,12 +99,12 @@ def reference(graph, x):
 # ---- time ------------------------------------------------------------------------------------------------------------
 def times(graph, executable, x) -> dict[str, float]:
     """Seconds for one image, in one call with all images, by contender."""
-    from .bench import measure, summarize
+    from ..timing import measure, summarize
     contenders = {"lamina": lambda: executable(x)}
     peer = onnxruntime_call(x)
     if peer is not None:
         contenders["onnxruntime"] = peer
-    found = {name: summarize(samples)["median"] for name, samples in measure(contenders, MIN_SECONDS).items()}
+    found = {name: summarize(samples.times)["median"] for name, samples in measure(contenders, MIN_SECONDS).items()}
     begun = time.perf_counter()
     reference(graph, x)
     found["numpy"] = time.perf_counter() - begun

@@ -44,7 +44,8 @@ def run(arguments, console) -> int:
 
 def memory_data(memory) -> dict:
     """The report as JSON data, in bytes."""
-    return {name: getattr(memory, name) for name in ("arena_bytes", "lower_bound", "peak_step", "weight_bytes", "input_bytes",
+    return {name: getattr(memory, name) for name in ("arena_bytes", "lower_bound", "peak_step", "weight_bytes",
+                                                     "input_bytes",
                                                      "output_bytes", "slots", "owners")}
 
 

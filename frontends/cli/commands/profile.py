@@ -18,14 +18,18 @@ KEYS = ("kernel", "launch", "line", "layer")
 def configure(parser) -> None:
     """The arguments of the command."""
     add_model_options(parser)
-    parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC", help="an input (see lamina run); others are random")
+    parser.add_argument("-i", "--input", action="append", default=[], metavar="SPEC",
+                        help="an input (see lamina run); others are random")
     parser.add_argument("--by", choices=KEYS, default="kernel",
-                        help="what a row stands for: a kernel (default), a launch of one, a line of the program, a layer")
+                        help="what a row stands for: a kernel (default), a launch, a line of the program, a layer")
     parser.add_argument("--depth", type=int, metavar="N", help="layers by the first N parts of their path")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="the N longest rows (default 20; 0: all)")
-    parser.add_argument("--trace", metavar="FILE", help="write the fastest run as a trace that Perfetto and chrome://tracing open")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="at most N threads (default: as many as this process may use)")
-    parser.add_argument("--min-time", type=float, default=1.0, metavar="SECONDS", help="measure for about this long (default 1)")
+    parser.add_argument("--trace", metavar="FILE",
+                        help="write the fastest run as a trace that Perfetto and chrome://tracing open")
+    parser.add_argument("--threads", type=int, default=0, metavar="N",
+                        help="at most N threads (default: as many as this process may use)")
+    parser.add_argument("--min-time", type=float, default=1.0, metavar="SECONDS",
+                        help="measure for about this long (default 1)")
     add_compile_options(parser)
 
 
@@ -49,12 +53,14 @@ def run(arguments, console) -> int:
     with console.progress("measuring") as tell:
         roofline = measure_roofline(arguments.threads)
         tell("the machine")
-        profile = executable.profile(*feeds.values(), threads=arguments.threads, seconds=arguments.min_time, roofline=roofline)
+        profile = executable.profile(*feeds.values(), threads=arguments.threads, seconds=arguments.min_time,
+                                     roofline=roofline)
         tell("the model")
     if profile.is_interrupted:
         console.error(f"interrupted: figures are of {profile.runs} runs")
     if console.json:
-        console.result("profile", {"model": arguments.model, "inputs": {n: f"{a.dtype.name}{list(a.shape)}" for n, a in feeds.items()},
+        console.result("profile", {"model": arguments.model,
+                                   "inputs": {n: f"{a.dtype.name}{list(a.shape)}" for n, a in feeds.items()},
                                    **profile.to_json(), "trace": arguments.trace})
     else:
         console.table(*profile.table(arguments.by, arguments.top or None, arguments.depth))

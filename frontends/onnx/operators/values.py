@@ -10,17 +10,16 @@ from ....compiler.core.dims import Dim
 from ....compiler.ops import Constant
 from ... import array as lm
 from ...array.operands import broadcast_arrays
-from ...array.tracer import Tracer
+from ...array.tracer import Tracer, current_trace
 from ..symbolic import SymbolicArray
 from ..table import Refusal
 
 
 def known(value, what: str) -> np.ndarray:
     """The array that `value` is known to be while importing; Refusal where it depends on the inputs."""
-    if isinstance(value, np.ndarray):
-        return value
-    if isinstance(value, Tracer) and isinstance(value.value.op, Constant):
-        return value.value.op.array
+    array = known_array(value)
+    if array is not None:
+        return array
     if isinstance(value, SymbolicArray):
         raise Refusal(f"{what} must be known as a number and is {value.entries.tolist()}; fix the dims with dims=")
     sources = _settings(value) if isinstance(value, Tracer) else ()
@@ -28,6 +27,21 @@ def known(value, what: str) -> np.ndarray:
     if sources:
         way_out = f"; give {', '.join(map(repr, sources))} in inputs="
     raise Refusal(f"{what} must be known while importing{way_out}", sources)
+
+
+def known_array(value) -> np.ndarray | None:
+    """The array that `value` is known to be while importing; None where it depends on the inputs."""
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, Tracer) and isinstance(value.value.op, Constant):
+        return value.value.op.array
+    return None
+
+
+def as_constant(array: np.ndarray) -> Tracer:
+    """`array` as a constant of the model: what is computed from it is not computed at once."""
+    trace = current_trace()
+    return Tracer(trace, trace.builder.constant(array))
 
 
 def _settings(tracer: Tracer) -> tuple[str, ...]:

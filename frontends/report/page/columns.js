@@ -50,7 +50,7 @@ class Column {
     this.pane.section.append(holder);
     this.rows = [];    // pairs: block, line (-1: its heading)
     this.list = new VirtualList(holder, 18, () => this.rows.length / 2, (i) => this.drawRow(i), () => this.widest);
-    this.pane.show = () => this.unpack().then(() => this.list.redraw());
+    this.pane.show = () => this.unpack().then(() => this.reveal(null));
     this.pane.reveal = (from) => this.reveal(from);
     holder.addEventListener("click", (event) => this.click(event));
     holder.addEventListener("mousemove", (event) => this.hover(event));

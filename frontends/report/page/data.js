@@ -12,6 +12,7 @@ const panes = {};   // by name: { section, show(), reveal(from), ... }
 function quantity(value, unit) {
   if (!unit) return value.toLocaleString("en");
   const steps = unit === "B" ? [["B", 1], ["KiB", 1024], ["MiB", 1048576], ["GiB", 1073741824]]
+    : unit === "B/s" ? [["B/s", 1], ["MB/s", 1e6], ["GB/s", 1e9], ["TB/s", 1e12]]
     : unit === "s" ? [["ns", 1e-9], ["µs", 1e-6], ["ms", 1e-3], ["s", 1]]
     : ["", "k", "M", "G", "T"].map((prefix, i) => [prefix + unit, 1000 ** i]);
   const [name, size] = steps.findLast(([, size]) => Math.abs(value) >= size) || steps[0];

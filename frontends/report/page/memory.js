@@ -78,7 +78,7 @@ class MemoryView {
     if (bound > 0) rule(bound / 2, quantity(bound / 2, "B"), "line", [2, 4], "faint");
     context.fillStyle = color("faint");
     context.textAlign = "left";
-    context.fillText("launches →   black: live bytes   dashed: lower bound   shaded: the peak", left, height - 7);
+    context.fillText("launches →" + (width > 480 ? "   line: live bytes   dashed: lower bound   shaded: the peak" : ""), left, height - 7);
     context.textAlign = "right";
     context.fillText(this.count.toLocaleString("en"), width - 14, height - 7);
   }
