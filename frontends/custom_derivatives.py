@@ -115,7 +115,8 @@ class custom_vjp(CustomFunction):
         results = len(body.types)
         if structures[0] != body.structure or forward_body.types[:results] != body.types:
             raise trace_error(f"the forward rule of {self.name!r} gives {_types(forward_body.types[:results])}, the "
-                              f"function {_types(body.types)}", hint="the first part of the pair is the function's result")
+                              f"function {_types(body.types)}",
+                              hint="the first part of the pair is the function's result")
         saved = _argument(forward_body.types[results:], structures[1], "residual")
         cotangents = _argument([t for t in body.types if t.dtype.is_float], None, "cotangent")
 
