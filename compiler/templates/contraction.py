@@ -8,11 +8,13 @@ pixels, its sums the window's positions and channels, and A is read where the in
 from __future__ import annotations
 
 from ..core.dims import Dim, nominal, product
+from ..core.errors import CompilerError
 from ..graph.graph import Graph
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
 from ..lower.loops import flatten, group_symbols, reader
+from ..ops.conv import Conv
 from ..targets.target import Target
 from .apart import rows_apart
 from .depthwise import is_depthwise, lower_depthwise
@@ -33,6 +35,8 @@ PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, wh
 def lower_contraction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
     """The kernel of a contraction group."""
     main = find_main(body)
+    if isinstance(main.op, Conv) and any(d != 0 for sides in main.op.padding for d in sides):
+        raise CompilerError("a convolution comes to its template with padding of its own: no pass has separated it", location=main.location)
     if is_depthwise(main):
         return lower_depthwise(body, params, results, target, name)
     if is_winograd(main):
