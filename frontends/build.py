@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 from ..compiler.codegen.c_names import CModel, c_model, identifier_of
+from ..compiler.codegen.state import StateFile
 from ..compiler.core.errors import LaminaError, UnsupportedError
 from ..compiler.core.options import Options
 from ..runtime.artifact import Artifact
@@ -27,9 +28,10 @@ def build(model, output: str | os.PathLike, *specs, name: str | None = None, dim
     `model` is what `lamina.compile` takes (a function with `specs`, a Graph, an ONNX model), a saved .lam file, an Artifact or an
     Executable. `name` is the prefix of the C functions (default: from `output`, without "lib"). `linker` is "cc", "ld", "ziglang" or the
     path of one; the environment's LAMINA_LINKER, then the first that is there, where it is None. Libraries take the CPU that
-    `options.target` names: "x86-64-v3" for all x86 machines since 2013-2015. `state` are arguments that the library keeps and its
-    steps change, such as parameters and an optimizer's state: their `specs` are the first values (`stateful_artifact` says what the
-    function returns), and the C functions are NAME_init, NAME_step, NAME_save, NAME_load and others. UnsupportedError: there is no linker, or `name` can't be one.
+    `options.target` names: "x86-64-v3" for all x86 machines since 2013-2015. `state` numbers arguments that
+    the library keeps and its steps change, such as parameters and an optimizer's state. Their `specs` are arrays, the first values; the
+    function returns what follows them, in their order and before anything else; and the C functions are NAME_init, NAME_step, NAME_save,
+    NAME_load and others. UnsupportedError: there is no linker, or `name` can't be one.
     """
     output = Path(output)
     if output.suffix not in KINDS:
@@ -111,9 +113,8 @@ def link_artifact(artifact: Artifact, model: CModel, output: Path, kind: str, li
         link(list(paths.values()), output, kind, triple=triple, exports=model.functions, start=start, linker=linker)
 
 
-def state_file(artifact: Artifact):
+def state_file(artifact: Artifact) -> StateFile | None:
     """What a file of the artifact's state looks like; None where it has none."""
-    from ..compiler.codegen.state import StateFile
     from ..compiler.codegen.support.safetensors import Tensor
     from ..runtime.tensors import DTYPE_NAMES, file_parts
     if not artifact.state:

@@ -1,4 +1,4 @@
-"""How does a training step become an artifact that holds its state?  Some arguments are kept, with their first values."""
+"""How does a training step become an artifact that holds its state?  It keeps some arguments, with first values."""
 
 from __future__ import annotations
 
@@ -37,13 +37,16 @@ def stateful_artifact(step: Callable, *arguments, state: int | Sequence[int], di
     trees = [tree.flatten(x) for x in arguments]
     begins = np.cumsum([0, *(len(leaves) for leaves, _ in trees)]).tolist()
     inputs = [i for place in places for i in range(begins[place], begins[place + 1])]
+    if not inputs:
+        raise TraceError(f"the arguments that state={state!r} numbers hold no arrays", hint="leave state= out")
     traced = trace_alone(step, *arguments, dims=dims)
     graph = traced.graph
     values = [_value(x, graph.params[i]) for i, x in zip(inputs, (x for p in places for x in trees[p][0]))]
     _check_results(traced, [trees[p][1] for p in places])
     for i, result in zip(inputs, graph.results):
         if result.type != graph.params[i].type:
-            raise TraceError(f"the step returns {graph.params[i].name!r} as {result.type}, it takes {graph.params[i].type}",
+            parameter = graph.params[i]
+            raise TraceError(f"the step returns {parameter.name!r} as {result.type}, it takes {parameter.type}",
                              hint="cast it, or begin with an array of that type")
     artifact = compile_cached(graph, options=options, donate=tuple(inputs))
     rows = [{"input": i, "output": j} for j, i in enumerate(inputs)]

@@ -56,8 +56,8 @@ class CSymbol:
 
 @dataclass(frozen=True)
 class CState:
-    """An array that a library keeps from step to step: the numbers of the input that it is and the output that follows it;
-    whether a step computes that output in the same memory."""
+    """An array that a library keeps from step to step: the numbers of the input that it is and of the output that
+    follows it, and whether a step computes that output in the same memory."""
 
     input: int
     output: int

@@ -22,10 +22,12 @@ def header_text(model: CModel, manifest: dict, version: str) -> str:
              "/* What the functions below return. */", "enum {",
              f"    {upper}_OK = {OK},", f"    {upper}_ERROR_EXTENT = {ERROR_EXTENT}, /* a dim breaks its facts: nothing was run */",
              f"    {upper}_ERROR_MEMORY = {ERROR_MEMORY}, /* the system gives no memory: nothing was run */",
-             f"    {upper}_ERROR_CPU = {ERROR_CPU}{',' if model.state else ' '}    /* this CPU lacks instructions of {target['name']}: nothing was run */"]
+             f"    {upper}_ERROR_CPU = {ERROR_CPU}{',' if model.state else ' '}    /* this CPU lacks instructions of {target['name']}: "
+             "nothing was run */"]
     if model.state:
         lines += [f"    {upper}_ERROR_FILE = {ERROR_FILE},   /* the file can't be read or written */",
-                  f"    {upper}_ERROR_FORMAT = {ERROR_FORMAT}  /* the file is damaged, cut short, or that of another state: nothing was loaded */"]
+                  f"    {upper}_ERROR_FORMAT = {ERROR_FORMAT}  /* the file is damaged, cut short, or that of another state: "
+                  "nothing was loaded */"]
     lines += ["};", "", *_numbers(model), *(_state_functions(model) if model.state else _functions(model)),
               "/* Bytes of working memory of one run with these dims. Each call that runs at the same time has its own; it is kept. */",
               f"int64_t {name}_arena_bytes({_DIMS});", "",
@@ -40,8 +42,10 @@ def header_text(model: CModel, manifest: dict, version: str) -> str:
 def _functions(model: CModel) -> list[str]:
     name, lines = model.name, []
     if model.is_typed:
-        lines = ["/* Run the model once. Several threads may call it at the same time. */", f"int32_t {name}({_parameters(model)});", ""]
-    return [*lines, "/* The same with arrays by number: dims, inputs and outputs in the order above (dims may be NULL if there are none);",
+        lines = ["/* Run the model once. Several threads may call it at the same time. */",
+                 f"int32_t {name}({_parameters(model)});", ""]
+    return [*lines, "/* The same with arrays by number: dims, inputs and outputs in the order above "
+            "(dims may be NULL if there are none);",
             "   at most `threads` threads take part, 0 for all that the process may use. */",
             f"int32_t {name}_run({_DIMS}, const void *const *inputs, void *const *outputs, int32_t threads);", "",
             "/* Write every extent of every input, then of every output, in order, to extents. */",
@@ -53,14 +57,14 @@ def _state_functions(model: CModel) -> list[str]:
     parameters = _parameters(model)
     return ["/* What steps change. One thread at a time may use a state; several states may be used at the same time. */",
             f"typedef struct {name}_state {name}_state;", "",
-            "/* A new state with the first values; NULL if the system gives no memory. Free it with the other function. */",
+            f"/* A new state with the first values; NULL if the system gives no memory. {name}_free frees it. */",
             f"{name}_state *{name}_init(void);", f"void {name}_free({name}_state *state);", "",
             "/* One step, which changes the state. It stays as it is where the step returns an error. */",
             f"int32_t {name}_step({name}_state *state{'' if parameters == 'void' else ', ' + parameters});", "",
             "/* An array of the state, to be read or written until the next step; NULL if there is none of this number. */",
             f"void *{name}_array({name}_state *state, int32_t number);", "",
-            "/* Write the state to a safetensors file, whole or not at all, under the names above; take it from such a file: all of it,",
-            "   or, where a name, shape or dtype is another, nothing. */",
+            "/* Write the state to a safetensors file, whole or not at all, under the names above; take it from such a file:",
+            "   all of it, or, where a name, shape or dtype is another, nothing. */",
             f"int32_t {name}_save(const {name}_state *state, const char *path);",
             f"int32_t {name}_load({name}_state *state, const char *path);", ""]
 
@@ -109,8 +113,9 @@ def _parameters(model: CModel) -> str:
 def _numbers(model: CModel) -> list[str]:
     upper, lines = model.name.upper(), []
     groups = [("INPUT", model.given), ("OUTPUT", model.returned)]
-    numbered = [("arrays of the state", "STATE", model.kept)] if model.state else [("dims", "DIM", model.symbols), ("inputs", *groups[0]),
-                                                                                   ("outputs", *groups[1])]
+    numbered = [("dims", "DIM", model.symbols), ("inputs", *groups[0]), ("outputs", *groups[1])]
+    if model.state:
+        numbered = [("arrays of the state", "STATE", model.kept)]
     for title, kind, rows in numbered:
         words = [f"{upper}_{kind}_{row.identifier.upper()} = {i}" for i, row in enumerate(rows)]
         lines += [f"/* The {title} by number, and how many there are. */", f"enum {{ {', '.join([*words, f'{upper}_{kind}S = {len(rows)}'])} }};"]
@@ -129,10 +134,11 @@ def _example(model: CModel) -> list[str]:
         lines.append(f"       {array.c_type} *{array.identifier} = calloc({count}, sizeof *{array.identifier});")
     arguments = ", ".join([s.identifier for s in model.symbols] + [a.identifier for a in (*model.given, *model.returned)])
     if model.state:
-        name = model.name
+        name, upper, call = model.name, model.name.upper(), "state" + (", " + arguments if arguments else "")
         lines += [f"       {name}_state *state = {name}_init();",
-                  f"       int32_t status = state ? {name}_step(state{', ' + arguments if arguments else ''}) : {name.upper()}_ERROR_MEMORY;",
-                  f'       if (status == {name.upper()}_OK) status = {name}_save(state, "{name}.safetensors");', f"       {name}_free(state);"]
+                  f"       int32_t status = state ? {name}_step({call}) : {upper}_ERROR_MEMORY;",
+                  f'       if (status == {upper}_OK) status = {name}_save(state, "{name}.safetensors");',
+                  f"       {name}_free(state);"]
     elif model.is_typed:
         lines.append(f"       int32_t status = {model.name}({arguments});")
     else:

@@ -30,9 +30,10 @@ KEPT_ARENAS = 16
 _HEADER = 64  # bytes before an arena: its size
 
 
-def standalone_ir(model: CModel, manifest: dict, offsets: Sequence[int], version: str, state_file: StateFile | None = None) -> str:
-    """The module with the C functions of `model`; `offsets` says where in `NAME_constants` each constant lies, and behind them the
-    first values of a state, whose files are like `state_file`."""
+def standalone_ir(model: CModel, manifest: dict, offsets: Sequence[int], version: str,
+                  state_file: StateFile | None = None) -> str:
+    """The module with the C functions of `model`; `offsets` says where in `NAME_constants` each constant lies, and
+    behind them the first values of a state, whose files are like `state_file`."""
     constant_offsets = offsets[:len(manifest["constants"])]
     writer, name, entry, triple = Writer(), model.name, manifest["entry"], manifest["target"]["triple"]
     words = ", ".join(f"i64 {o}" for o in constant_offsets)
@@ -109,7 +110,9 @@ def _write_give(writer: Writer, name: str) -> None:
 
 def _write_run(writer: Writer, model: CModel, manifest: dict, constants: int, checks_cpu: bool) -> None:
     name, entry, layout = model.name, manifest["entry"], manifest["frame"]
-    f = writer.function(f"{'internal ' if model.state else ''}i32 @{name}_run(ptr %dims, ptr %inputs, ptr %outputs, i32 %threads)", "Check the dims, fill a frame, run the program in an arena.")
+    linkage = "internal " if model.state else ""
+    f = writer.function(f"{linkage}i32 @{name}_run(ptr %dims, ptr %inputs, ptr %outputs, i32 %threads)",
+                        "Check the dims, fill a frame, run the program in an arena.")
     if checks_cpu:
         with f.when(f"eq i32 {f.let(f'call i32 @{name}.has_cpu()')}, 0"):
             f.ret(f"i32 {ERROR_CPU}")

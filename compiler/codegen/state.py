@@ -34,7 +34,8 @@ class StateFile:
     tensors: tuple[Tensor, ...]
 
 
-def write_state_functions(writer: Writer, model: CModel, file: StateFile, offsets: Sequence[int], row: Platform) -> None:
+def write_state_functions(writer: Writer, model: CModel, file: StateFile, offsets: Sequence[int],
+                          row: Platform) -> None:
     """Add the functions of the list above; `offsets` says where in `NAME_constants` each first value lies."""
     name, count = model.name, len(model.state)
     writer.add(file_types() + tensor_types())
@@ -50,7 +51,7 @@ def write_state_functions(writer: Writer, model: CModel, file: StateFile, offset
     _words(writer, f"@{name}.first", offsets)
     _write_init(writer, name, count, total)
     _write_step(writer, model)
-    f = writer.function(f"ptr @{name}_array(ptr %state, i32 %number)", "An array of the state; null where there is no such.")
+    f = writer.function(f"ptr @{name}_array(ptr %state, i32 %number)", "An array of the state; null: there is none.")
     with f.when(f"uge i32 %number, {count}"):
         f.ret("ptr null")
     f.ret(f"ptr {f.load('ptr', f.element('ptr', '%state', f.let('zext i32 %number to i64')))}")
@@ -105,12 +106,13 @@ def _write_step(writer: Writer, model: CModel) -> None:
     name, count = model.name, len(model.state)
     words = ["ptr %state", *(f"i64 %d{i}" for i in range(len(model.symbols)))]
     words += [f"ptr %i{i}" for i in range(len(model.given))] + [f"ptr %o{i}" for i in range(len(model.returned))]
-    f = writer.function(f"i32 @{name}_step({', '.join(words)})", "One step: the state is taken, and what follows it is kept.")
+    f = writer.function(f"i32 @{name}_step({', '.join(words)})", "One step: what follows the state takes its place.")
     swapped = [i for i, s in enumerate(model.state) if not s.is_in_place]
     inputs = {s.input: f.load("ptr", f.element("ptr", "%state", i)) for i, s in enumerate(model.state)}
     outputs = {s.output: f.load("ptr", f.element("ptr", "%state", i if s.is_in_place else count + i))
                for i, s in enumerate(model.state)}
-    given, returned = (iter([f"%{p}{i}" for i in range(len(arrays))]) for p, arrays in (("i", model.given), ("o", model.returned)))
+    given = iter([f"%i{i}" for i in range(len(model.given))])
+    returned = iter([f"%o{i}" for i in range(len(model.returned))])
     places = []
     for type, values in (("i64", [f"%d{i}" for i in range(len(model.symbols))]),
                          ("ptr", [inputs[i] if i in inputs else next(given) for i in range(len(model.inputs))]),
@@ -183,7 +185,8 @@ def _write_load_file(writer: Writer, name: str, count: int) -> None:
         got = f.let(f"call i64 @lamina.read_all(i32 %file, ptr {to}, i64 {bytes})")
         with f.when(f"ne i64 {got}, {bytes}"):
             f.do(f"call void @free(ptr {block})")
-            f.ret(f"i32 {f.let(f'select i1 ' + f.is_(f'slt i64 {got}, 0') + f', i32 {ERROR_FILE}, i32 {ERROR_FORMAT}')}")
+            is_error = f.is_(f"slt i64 {got}, 0")
+            f.ret(f"i32 {f.let(f'select i1 {is_error}, i32 {ERROR_FILE}, i32 {ERROR_FORMAT}')}")
 
     read(length.at, "8")
     with f.when(f"ugt i64 {length.get()}, {MAX_HEADER}"):
@@ -191,7 +194,8 @@ def _write_load_file(writer: Writer, name: str, count: int) -> None:
     header = memory(length.get())
     read(header, length.get(), header)
     f.do(f"store i8 0, ptr {f.element('i8', header, length.get())}")
-    wrong = f.let(f"call i32 @lamina.tensors_locate(ptr {header}, ptr @{name}.tensors, i64 {count}, ptr {begins.at}, ptr {size.at})")
+    wrong = f.let(f"call i32 @lamina.tensors_locate(ptr {header}, ptr @{name}.tensors, i64 {count}, ptr {begins.at}, "
+                  f"ptr {size.at})")
     f.do(f"call void @free(ptr {header})")
     with f.when(f"ne i32 {wrong}, 0"):
         f.ret(f"i32 {ERROR_FORMAT}")

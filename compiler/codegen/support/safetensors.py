@@ -141,7 +141,8 @@ def _write_string(writer: Writer) -> None:
 
 
 def _write_integer(writer: Writer) -> None:
-    f = writer.function("internal i32 @lamina.json_integer(ptr %cursor, ptr %to)", "Read a number that is no less than 0.")
+    f = writer.function("internal i32 @lamina.json_integer(ptr %cursor, ptr %to)",
+                        "Read a whole number that is not negative.")
     value, digits = f.variable("i64", 0), f.variable("i64", 0)
     _next(f)
     with f.loop():
@@ -169,15 +170,16 @@ def _write_metadata(writer: Writer) -> None:
 
 
 def _write_entry(writer: Writer) -> None:
-    f = writer.function("internal i32 @lamina.json_entry(ptr %cursor, ptr %entry)", "Read what a header says of one array.")
+    f = writer.function("internal i32 @lamina.json_entry(ptr %cursor, ptr %entry)",
+                        "Read what a header says of one array.")
     seen = f.variable("i64", 0)
-    rank_at = f.field(_ENTRY, "%entry", _RANK)
+    rank_at, extents = f.field(_ENTRY, "%entry", _RANK), f.field(_ENTRY, "%entry", _EXTENTS)
 
     def extent() -> None:
         rank = f.load("i64", rank_at)
         with f.when(f"sge i64 {rank}, {MAX_RANK}"):
             f.ret("i32 1")
-        _call(f, f"@lamina.json_integer(ptr %cursor, ptr {f.element('i64', f.field(_ENTRY, '%entry', _EXTENTS), rank)})")
+        _call(f, f"@lamina.json_integer(ptr %cursor, ptr {f.element('i64', extents, rank)})")
         f.do(f"store i64 {f.let(f'add i64 {rank}, 1')}, ptr {rank_at}")
 
     def item() -> None:
@@ -220,8 +222,9 @@ def _is_text(f: FunctionWriter, text: str, length: str, other: str) -> str:
 
 
 def _write_locate(writer: Writer) -> None:
-    f = writer.function("internal i32 @lamina.tensors_locate(ptr %header, ptr %rows, i64 %count, ptr %begins, ptr %bytes)",
-                        "Where each array of %rows lies in the data; 1: the header is damaged, or that of other arrays.")
+    f = writer.function("internal i32 @lamina.tensors_locate(ptr %header, ptr %rows, i64 %count, ptr %begins, "
+                        "ptr %bytes)",
+                        "Where each array of %rows lies in the data; 1: the header is damaged or of other arrays.")
     slot, entry = f.variable("ptr", "%header"), f.variable(_ENTRY)
     f.do(f"%cursor = getelementptr i8, ptr {slot.at}, i64 0")
     f.do("store i64 0, ptr %bytes")
@@ -232,6 +235,26 @@ def _write_locate(writer: Writer) -> None:
         with f.when(f"eq i1 {condition}, false"):
             f.ret("i32 1")
 
+    def of_entry(field: int, type: str) -> str:
+        return f.load_field(_ENTRY, entry.at, field, type)
+
+    def equal(text: str, length: str, other: str) -> str:
+        return f.let(f"call i1 @lamina.text_equal(ptr {text}, i64 {length}, ptr {other})")
+
+    def check(row: str, place: str, end: str) -> None:
+        """Keep where an array lies, which is not known yet, if it is the row's."""
+        same(f.is_(f"eq i64 {f.load('i64', place)}, -1"))
+        begin = of_entry(_BEGIN, "i64")
+        f.do(f"store i64 {begin}, ptr {place}")
+        dtype = f.load_field(TENSOR, row, DTYPE, "ptr")
+        same(equal(of_entry(_DTYPE, "ptr"), of_entry(_DTYPE_LENGTH, "i64"), dtype))
+        rank, extents = f.load_field(TENSOR, row, RANK, "i64"), f.load_field(TENSOR, row, EXTENTS, "ptr")
+        same(f.is_(f"eq i64 {of_entry(_RANK, 'i64')}, {rank}"))
+        size = f.let(f"mul i64 {rank}, 8")
+        differs = f.let(f"call i32 @memcmp(ptr {f.field(_ENTRY, entry.at, _EXTENTS)}, ptr {extents}, i64 {size})")
+        same(f.is_(f"eq i32 {differs}, 0"))
+        same(f.is_(f"eq i64 {f.let(f'sub i64 {end}, {begin}')}, {f.load_field(TENSOR, row, BYTES, 'i64')}"))
+
     def item() -> None:
         key, length = _string(f)
         _expect(f, ":")
@@ -240,27 +263,17 @@ def _write_locate(writer: Writer) -> None:
             _call(f, "@lamina.json_metadata(ptr %cursor)")
         with f.when(f"eq i1 {is_metadata}, false"):
             _call(f, f"@lamina.json_entry(ptr %cursor, ptr {entry.at})")
-            begin, end = (f.load_field(_ENTRY, entry.at, i, "i64") for i in (_BEGIN, _END))
+            end = of_entry(_END, "i64")
             most = f.let(f"call i64 @llvm.smax.i64(i64 {f.load('i64', '%bytes')}, i64 {end})")
             f.do(f"store i64 {most}, ptr %bytes")
-            is_known = f.variable("i1", f.is_(f"eq i32 {f.let(f'call i32 @strncmp(ptr {key}, ptr ' + f.string('padding.') + ', i64 8)')}, 0"))
+            differs = f.let(f"call i32 @strncmp(ptr {key}, ptr {f.string('padding.')}, i64 8)")
+            is_known = f.variable("i1", f.is_(f"eq i32 {differs}, 0"))
             with f.count_to("%count") as i:
                 row = f.element(TENSOR, "%rows", i)
-                names = [f.let(f"call i1 @lamina.text_equal(ptr {key}, i64 {length}, ptr {f.load_field(TENSOR, row, n, 'ptr')})")
-                         for n in (NAME, PLAIN_NAME)]
+                names = [equal(key, length, f.load_field(TENSOR, row, n, "ptr")) for n in (NAME, PLAIN_NAME)]
                 with f.when(f.let(f"or i1 {names[0]}, {names[1]}")):
                     is_known.set("true")
-                    place = f.element("i64", "%begins", i)
-                    same(f.is_(f"eq i64 {f.load('i64', place)}, -1"))
-                    f.do(f"store i64 {begin}, ptr {place}")
-                    dtype, size = f.load_field(_ENTRY, entry.at, _DTYPE, "ptr"), f.load_field(_ENTRY, entry.at, _DTYPE_LENGTH, "i64")
-                    same(f.let(f"call i1 @lamina.text_equal(ptr {dtype}, i64 {size}, ptr {f.load_field(TENSOR, row, DTYPE, 'ptr')})"))
-                    rank = f.load_field(TENSOR, row, RANK, "i64")
-                    same(f.is_(f"eq i64 {f.load_field(_ENTRY, entry.at, _RANK, 'i64')}, {rank}"))
-                    expected = f.load_field(TENSOR, row, EXTENTS, "ptr")
-                    differs = f.let(f"call i32 @memcmp(ptr {f.field(_ENTRY, entry.at, _EXTENTS)}, ptr {expected}, i64 {f.let(f'mul i64 {rank}, 8')})")
-                    same(f.is_(f"eq i32 {differs}, 0"))
-                    same(f.is_(f"eq i64 {f.let(f'sub i64 {end}, {begin}')}, {f.load_field(TENSOR, row, BYTES, 'i64')}"))
+                    check(row, f.element("i64", "%begins", i), end)
             same(is_known.get())
     _items(f, "{", "}", item)
     with f.when(f"ne i8 {_next(f)}, 0"):
