@@ -414,6 +414,7 @@ def test_a_wrong_or_damaged_file_changes_nothing(library, tmp_path):
         "fewer bytes": with_header(lambda h: h[name].update(data_offsets=[0, 4])),
         "negative": with_header(lambda h: h[name].update(data_offsets=[-140, 0])),
         "fraction": with_header(lambda h: h[name].update(shape=[5.5, 7])),
+        "leading zero": good[:8] + good[8:8 + length].replace(b"[5,7]", b"[5,07]")[:length] + good[8 + length:],
         "no dtype": with_header(lambda h: h[name].pop("dtype") and None),
         "other key": with_header(lambda h: h[name].update(more=1)),
         "high rank": with_header(lambda h: h[name].update(shape=[5, 7] + [1] * 100)),
@@ -474,7 +475,7 @@ def test_every_dtype_and_odd_names_travel(tmp_path):
     assert library.load(tmp_path / "utf8") == OK
 
 
-# ---- what is refused ---------------------------------------------------------------------------------------------------
+# ---- what is refused -------------------------------------------------------------------------------------------------
 X = lm.TensorSpec((3,))
 W = np.zeros(3, np.float32)
 

@@ -18,7 +18,7 @@ from .writer import FunctionWriter, Writer
 
 MAX_HEADER = 100_000_000  # bytes, as in the format's own reader
 MAX_RANK = 64
-_LONGEST_INTEGER = 10 ** 17
+_LARGEST = 10 ** 17  # before the last digit
 
 # A row: the name as JSON writes it (in ASCII, and as it is), the dtype, the rank, the extents, the bytes.
 TENSOR, NAME, PLAIN_NAME, DTYPE, RANK, EXTENTS, BYTES = "%lamina.tensor", 0, 1, 2, 3, 4, 5
@@ -148,7 +148,10 @@ def _write_integer(writer: Writer) -> None:
     with f.loop():
         digit = f.let(f"sub i8 {f.load('i8', f.load('ptr', '%cursor'))}, {ord('0')}")
         f.leave_when(f"ugt i8 {digit}, 9")
-        with f.when(f"sgt i64 {value.get()}, {_LONGEST_INTEGER}"):
+        has_zero = f.is_(f"eq i64 {value.get()}, 0  ; JSON has no leading zeros")
+        with f.when(f.let(f"and i1 {has_zero}, {f.is_(f'ne i64 {digits.get()}, 0')}")):
+            f.ret("i32 1")
+        with f.when(f"sgt i64 {value.get()}, {_LARGEST}"):
             f.ret("i32 1")
         shifted = f.let(f"mul i64 {value.get()}, 10")
         value.set(f.let(f"add i64 {shifted}, {f.let(f'zext i8 {digit} to i64')}"))
