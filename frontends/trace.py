@@ -59,12 +59,18 @@ def trace(f: Callable, /, *specs, static: Mapping[str, Any] | None = None, dims:
     as they are. `dims` declares facts of symbolic dims: {"batch": (1, 64)}. Parameters are named after the arguments,
     results "out0" ... or after the keys of a dict that f returns.
     """
+    return trace_alone(f, *specs, static=static, dims=dims, name=name).graph
+
+
+def trace_alone(f: Callable, /, *specs, static: Mapping[str, Any] | None = None, dims: Mapping[str, Facts] | None = None,
+                name: str = "") -> Traced:
+    """`trace` with the structure of the results."""
     traced = trace_call(f, specs, {}, static=static, dims=dims, name=name)
     if traced.captured:
         raise TraceError(f"{traced.graph.name!r} uses {traced.captured[0]!r} of the trace around it, which its graph "
                          f"can't hold",
                          location=user_location(), hint="pass it as an argument")
-    return traced.graph
+    return traced
 
 
 def trace_call(f: Callable, args: Sequence, kwargs: Mapping[str, Any], *, static: Mapping[str, Any] | None = None,

@@ -16,6 +16,7 @@ class Artifact:
 
     `manifest` is plain JSON data: name, format, target (triple, level, required CPU features), inputs, outputs, symbols, frame
     layout, memory plan, kernels, constants' types. `objects` are ELF objects by name; `constants` the arrays in their order.
+    `state` are the arrays that a library of the model begins with, for the inputs that the manifest's "state" lists.
     `texts` are the stages for looking at (they are not saved).
     """
 
@@ -23,3 +24,4 @@ class Artifact:
     objects: dict[str, bytes]
     constants: list[np.ndarray]
     texts: dict[str, Any] = field(default_factory=dict)
+    state: list[np.ndarray] = field(default_factory=list)

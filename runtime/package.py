@@ -2,7 +2,7 @@
 
     manifest.json           what the model takes and gives, its target and memory, and the hash of every other member
     objects/NAME.o          object code (ELF)
-    constants.safetensors   the constants, which are mapped, not read
+    constants.safetensors   the constants, which are mapped, not read, and the state that a library begins with
 
 Loading checks the format, the hash of every member (SHA-256; of constants in chunks, on several threads, 1 to 2 GB/s for each) and that
 this CPU has the instructions. `verify=False` skips the hash of the constants: then only the pages that a run touches are read.
@@ -49,6 +49,7 @@ def save_artifact(artifact: Artifact, path, *, origins: Mapping[int, Origin] = {
     """
     path = Path(path)
     stored = {str(i): c for i, c in enumerate(artifact.constants) if i not in origins}
+    stored |= {f"state.{i}": a for i, a in enumerate(artifact.state)}
     try:
         with written_whole(path, durable=durable) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             members: dict[str, dict] = {}
@@ -142,8 +143,9 @@ def load_artifact(path, *, verify: bool = True, runnable: bool = True, sources: 
     origins = {int(i): tuple(o) for i, o in manifest.pop("origins", {}).items()}
     stored = read_tensors(members[CONSTANTS], f"{path}: {CONSTANTS}")
     constants = _constants(path, manifest["constants"], stored, origins, sources)
+    state = _state(path, manifest, stored)
     del manifest["members"]
-    return Artifact(manifest, objects, constants)
+    return Artifact(manifest, objects, constants, state=state)
 
 
 def _open(path: Path) -> dict[str, np.ndarray]:
@@ -235,3 +237,13 @@ def _constants(path: Path, rows: list[dict], stored: Mapping[str, np.ndarray], o
         else:
             constants.append(stored[str(i)])
     return constants
+
+
+def _state(path: Path, manifest: dict, stored: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    state = []
+    for i, row in enumerate(manifest.get("state", ())):
+        port, array = manifest["inputs"][row["input"]], stored.get(f"state.{i}")
+        if array is None or array.shape != tuple(port["shape"]) or array.dtype != numpy_dtype(port["dtype"]):
+            raise FormatError(f"{path}: the member {CONSTANTS} has no array for the state {port['name']!r}")
+        state.append(array)
+    return state

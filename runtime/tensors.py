@@ -17,9 +17,10 @@ from .signature import numpy_dtype
 ALIGNMENT = 64
 _LONGEST_HEADER = 100_000_000  # bytes, as in the format's own reader
 
-_NAMES = {"bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16", "uint32": "U32", "int32": "I32", "uint64": "U64",
-          "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64"}
-_DTYPES = {short: name for name, short in _NAMES.items()}
+DTYPE_NAMES = {"bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16", "uint32": "U32",
+               "int32": "I32", "uint64": "U64", "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32",
+               "float64": "F64"}
+_DTYPES = {short: name for name, short in DTYPE_NAMES.items()}
 
 
 def array_bytes(array: np.ndarray) -> memoryview:
@@ -30,6 +31,14 @@ def array_bytes(array: np.ndarray) -> memoryview:
 
 def write_tensors(file, arrays: Mapping[str, np.ndarray], *, aligned: bool = True) -> None:
     """Write `arrays` to a binary file. Without `aligned` it holds these arrays alone, for other programs to read."""
+    begin, parts = file_parts(arrays, aligned=aligned)
+    file.write(begin)
+    for part in parts:
+        file.write(part if isinstance(part, bytes) else array_bytes(part))
+
+
+def file_parts(arrays: Mapping[str, np.ndarray], *, aligned: bool = True) -> tuple[bytes, list]:
+    """What a file of `arrays` begins with, up to the data, and what follows: arrays, and bytes that align them."""
     header, parts, at = {}, [], 0
     for number, (name, array) in enumerate(arrays.items()):
         padding = -at % ALIGNMENT if aligned else 0
@@ -37,16 +46,14 @@ def write_tensors(file, arrays: Mapping[str, np.ndarray], *, aligned: bool = Tru
             header[f"padding.{number}"] = {"dtype": "U8", "shape": [padding], "data_offsets": [at, at + padding]}
             parts.append(bytes(padding))
             at += padding
-        if array.dtype.name not in _NAMES:
+        if array.dtype.name not in DTYPE_NAMES:
             raise UnsupportedError(f"the tensor {name!r} is {array.dtype.name}, which safetensors files don't have")
-        header[name] = {"dtype": _NAMES[array.dtype.name], "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
+        header[name] = {"dtype": DTYPE_NAMES[array.dtype.name], "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
         parts.append(array)
         at += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
-    file.write(len(text).to_bytes(8, "little") + text)
-    for part in parts:
-        file.write(part if isinstance(part, bytes) else array_bytes(part))
+    return len(text).to_bytes(8, "little") + text, parts
 
 
 def read_tensors(data, what: str) -> dict[str, np.ndarray]:

@@ -101,6 +101,8 @@ def test_what_a_document_shows_happens(name, tmp_path, request):
     blocks = blocks_of(document)
     if any("lamina build" in block.code for block in blocks) and not any(map(shutil.which, ("cc", "gcc", "ld"))):
         pytest.skip("needs a linker")
+    if any(re.search(r"^cc ", block.code, re.MULTILINE) for block in blocks) and not shutil.which("cc"):
+        pytest.skip("needs a C compiler")
     outputs = outputs_of(blocks, tmp_path)
     if request.config.getoption("--bless"):
         for block, output in reversed(list(zip(blocks, outputs))):

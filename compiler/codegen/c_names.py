@@ -16,7 +16,7 @@ thread_local throw true try typedef typeid typename union unsigned using virtual
 _TYPES = {"bool": "bool", "float16": "uint16_t", "bfloat16": "uint16_t", "float32": "float", "float64": "double"}
 _MOST_PARAMETERS = 127  # of a function that every C compiler takes (C11 5.2.4.1)
 
-OK, ERROR_EXTENT, ERROR_MEMORY, ERROR_CPU = range(4)
+OK, ERROR_EXTENT, ERROR_MEMORY, ERROR_CPU, ERROR_FILE, ERROR_FORMAT = range(6)
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,21 @@ class CSymbol:
 
 
 @dataclass(frozen=True)
+class CState:
+    """An array that a library keeps from step to step: the numbers of the input that it is and of the output that
+    follows it, and whether a step computes that output in the same memory."""
+
+    input: int
+    output: int
+    is_in_place: bool
+
+
+@dataclass(frozen=True)
 class CModel:
     """A model as C sees it: `name` is the prefix of all its functions.
 
     `is_typed`: it has a function with a parameter for each array, else only the one that takes arrays of pointers.
+    `state`: it is a step, which takes and gives the other arrays alone; the library keeps these.
     """
 
     name: str
@@ -66,12 +77,31 @@ class CModel:
     outputs: tuple[CArray, ...]
     symbols: tuple[CSymbol, ...]
     is_typed: bool = True
+    state: tuple[CState, ...] = ()
 
     @property
     def functions(self) -> tuple[str, ...]:
         """The functions that a library of the model exports."""
-        rest = tuple(f"{self.name}_{f}" for f in ("run", "extents", "arena_bytes", "set_threads", "release", "version"))
+        own = ("init", "step", "array", "save", "load", "free") if self.state else ("run", "extents")
+        rest = tuple(f"{self.name}_{f}" for f in (*own, "arena_bytes", "set_threads", "release", "version"))
         return ((self.name,) if self.is_typed else ()) + rest
+
+    @property
+    def given(self) -> tuple[CArray, ...]:
+        """The inputs that the caller gives."""
+        kept = {s.input for s in self.state}
+        return tuple(a for i, a in enumerate(self.inputs) if i not in kept)
+
+    @property
+    def returned(self) -> tuple[CArray, ...]:
+        """The outputs that the caller gets."""
+        kept = {s.output for s in self.state}
+        return tuple(a for i, a in enumerate(self.outputs) if i not in kept)
+
+    @property
+    def kept(self) -> tuple[CArray, ...]:
+        """The arrays of the state."""
+        return tuple(self.inputs[s.input] for s in self.state)
 
 
 def c_model(manifest: dict, name: str, typed: bool = True) -> CModel:
@@ -83,7 +113,8 @@ def c_model(manifest: dict, name: str, typed: bool = True) -> CModel:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or is_taken:
         raise UnsupportedError(f"{name!r} can't be the name of a model's C functions",
                                hint="give another with name=: letters, digits and _, no keyword and no function of the C library")
-    taken: set[str] = set()
+    rows = manifest.get("state", ())
+    taken = {"STATE", f"{name}_state".upper()} if rows else set()  # a parameter of the step, and its type
 
     def identifier(text: str) -> str:
         base = re.sub(r"[^A-Za-z0-9_]", "_", text).lstrip("_") or "array"
@@ -100,7 +131,12 @@ def c_model(manifest: dict, name: str, typed: bool = True) -> CModel:
                             tuple(r["form"]), r.get("shares")) for r in rows)
     symbols = tuple(CSymbol(n, identifier(n), *facts) for n, facts in manifest["symbols"].items())
     inputs, outputs = arrays(manifest["inputs"]), arrays(manifest["outputs"])
-    return CModel(name, inputs, outputs, symbols, typed and len(symbols) + len(inputs) + len(outputs) <= _MOST_PARAMETERS)
+    state = tuple(CState(r["input"], r["output"], outputs[r["output"]].shares == r["input"]) for r in rows)
+    parameters = len(symbols) + len(inputs) + len(outputs) - 2 * len(state) + bool(state)
+    if state and parameters > _MOST_PARAMETERS:
+        raise UnsupportedError(f"the step takes and gives {parameters - 1} arrays and dims beside its state, "
+                               f"C functions up to {_MOST_PARAMETERS - 1}", hint="stack or concatenate some of them")
+    return CModel(name, inputs, outputs, symbols, typed and not state and parameters <= _MOST_PARAMETERS, state)
 
 
 def identifier_of(text: str) -> str:

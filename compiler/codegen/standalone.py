@@ -10,6 +10,7 @@ For a model NAME (see `c_names` for the names, `header` for what C sees):
 
 Every call takes an arena for itself: one of the few that are kept between calls, else new memory. Nothing is locked: an arena is taken
 by swapping its address for null and given back by swapping null for it, so no thread waits and none sees another's.
+A model that is a step has the functions of `state` in place of the first three.
 The constants are another object, `NAME_constants`, which holds them as data.
 """
 
@@ -21,6 +22,7 @@ from typing import Sequence
 from ..core.errors import CompilerError
 from ..targets.target import Target
 from .c_names import ERROR_CPU, ERROR_EXTENT, ERROR_MEMORY, CModel
+from .state import StateFile, write_state_functions
 from .support.platforms import declarations, platform
 from .support.writer import FunctionWriter, Writer
 
@@ -28,15 +30,18 @@ KEPT_ARENAS = 16
 _HEADER = 64  # bytes before an arena: its size
 
 
-def standalone_ir(model: CModel, manifest: dict, constant_offsets: Sequence[int], version: str) -> str:
-    """The module with the C functions of `model`; `constant_offsets` says where in `NAME_constants` each constant lies."""
+def standalone_ir(model: CModel, manifest: dict, offsets: Sequence[int], version: str,
+                  state_file: StateFile | None = None) -> str:
+    """The module with the C functions of `model`; `offsets` says where in `NAME_constants` each constant lies, and
+    behind them the first values of a state, whose files are like `state_file`."""
+    constant_offsets = offsets[:len(manifest["constants"])]
     writer, name, entry, triple = Writer(), model.name, manifest["entry"], manifest["target"]["triple"]
-    offsets = ", ".join(f"i64 {o}" for o in constant_offsets)
+    words = ", ".join(f"i64 {o}" for o in constant_offsets)
     writer.add(f"""declare i32 @{entry}_run_frame(ptr, i32)
 declare i64 @{entry}_arena(ptr)
 declare void @lamina_set_max_threads(i32)
 @{name}.kept = internal global [{KEPT_ARENAS} x ptr] zeroinitializer, align 64
-@{name}.offsets = internal constant [{len(constant_offsets)} x i64] {f"[{offsets}]" if offsets else "zeroinitializer"}
+@{name}.offsets = internal constant [{len(constant_offsets)} x i64] {f"[{words}]" if words else "zeroinitializer"}
 ; The address lies in memory, since data of more than 2 GiB are out of reach of what code can add to its own.
 @{name}_constants = external hidden global i8
 @{name}.constants = internal global ptr @{name}_constants
@@ -45,7 +50,10 @@ declare void @lamina_set_max_threads(i32)
     _write_give(writer, name)
     checks_cpu = _write_cpu_check(writer, name, manifest["target"])
     _write_run(writer, model, manifest, len(constant_offsets), checks_cpu)
-    _write_extents(writer, model)
+    if state_file is None:
+        _write_extents(writer, model)
+    else:
+        write_state_functions(writer, model, state_file, offsets[len(constant_offsets):], platform(triple))
     f = writer.function(f"i64 @{name}_arena_bytes(ptr %dims)", "The working memory of one run with these dims.")
     f.ret(f"i64 {f.let(f'call i64 @{entry}_arena(ptr %dims)')}")
     f = writer.function(f"void @{name}_set_threads(i32 %n)", "Limit the threads of all runs from now on.")
@@ -102,7 +110,9 @@ def _write_give(writer: Writer, name: str) -> None:
 
 def _write_run(writer: Writer, model: CModel, manifest: dict, constants: int, checks_cpu: bool) -> None:
     name, entry, layout = model.name, manifest["entry"], manifest["frame"]
-    f = writer.function(f"i32 @{name}_run(ptr %dims, ptr %inputs, ptr %outputs, i32 %threads)", "Check the dims, fill a frame, run the program in an arena.")
+    linkage = "internal " if model.state else ""
+    f = writer.function(f"{linkage}i32 @{name}_run(ptr %dims, ptr %inputs, ptr %outputs, i32 %threads)",
+                        "Check the dims, fill a frame, run the program in an arena.")
     if checks_cpu:
         with f.when(f"eq i32 {f.let(f'call i32 @{name}.has_cpu()')}, 0"):
             f.ret(f"i32 {ERROR_CPU}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .files import fail
 from .interface import ARRAY, NAME, SHAPE, TYPE, Interface, row_of
-from .npy import fail
 from .writer import Writer
 
 

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from ...core.errors import UnsupportedError
-from .npy import DESCRS, OUTPUT
+from .files import OUTPUT
+from .npy import DESCRS
 from .writer import FunctionWriter, Writer
 
 UNBOUNDED = (1 << 63) - 1

@@ -18,10 +18,10 @@ are written under temporary names and renamed when all are whole.
 from __future__ import annotations
 
 from .arguments import write_argument_functions
+from .files import ERROR_SIZE, FILE, OUTPUT, fail, file_types, write_file_functions
 from .interface import (ARRAY, ARRAY_DESCR, ARRAY_RANK, ENTRIES, FACTS, ITEM_BYTES, LOWER, MULTIPLE, NAME, SHAPE, START,
                         SYMBOL, TYPE, UPPER, Array, Interface, SymbolFacts, help_text, row_of, write_tables)
-from .npy import (DESCR, ERROR_SIZE, EXTENTS, FILE, HEADER, OUTPUT, RANK, SHAPE_LENGTH, SHAPE_TEXT, fail, npy_types,
-                  write_npy_functions)
+from .npy import DESCR, EXTENTS, HEADER, RANK, SHAPE_LENGTH, SHAPE_TEXT, npy_types, write_npy_functions
 from .platforms import declarations, platform
 from .writer import FunctionWriter, Writer
 
@@ -32,10 +32,11 @@ def main_ir(interface: Interface, target_triple: str, os: str = "linux") -> str:
     """The module with `main`: a complete LLVM IR text for `target_triple`."""
     row = platform(target_triple, os)
     writer = Writer()
-    writer.add(npy_types() + '@lamina.magic = internal constant [8 x i8] c"\\93NUMPY\\01\\00"\n')
+    writer.add(npy_types() + file_types() + '@lamina.magic = internal constant [8 x i8] c"\\93NUMPY\\01\\00"\n')
     writer.add(f"declare i32 @{interface.name}_run(ptr, ptr, ptr, i32)\n"
                f"declare void @{interface.name}_extents(ptr, ptr)\n")
-    write_npy_functions(writer, row)
+    write_file_functions(writer, row)
+    write_npy_functions(writer)
     write_tables(writer, interface)
     write_argument_functions(writer, interface)
     _write_bind(writer)

@@ -11,6 +11,7 @@ EXAMPLES = """
 lamina build model.onnx -o model                  a program: ./model --help says how it reads and writes .npy files
 lamina build model.onnx -o libmodel.so            a shared library, and its C header model.h
 lamina build model.onnx -o model.lam --dim batch=1..64
+lamina build train_step.lam -o libtrain.so        a step that lm.build(..., state=) wrote: a library that trains
 lamina build model.onnx -o model.o --name digits --target x86-64-v3
 """
 
