@@ -223,9 +223,12 @@ def test_a_saved_artifact_keeps_the_first_values(artifact, tmp_path, library):
 
 
 @needs_linker
-def test_the_command_builds_a_library_of_a_saved_step(artifact, tmp_path):
+def test_the_command_builds_a_library_of_a_saved_step(artifact, tmp_path, capsys):
     from lamina.frontends.cli.main import main
     build(artifact, tmp_path / "train_step.lam")
+    assert main(["info", str(tmp_path / "train_step.lam")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "state: params.one.w" in lines and "state: x" not in lines
     assert main(["build", str(tmp_path / "train_step.lam"), "-o", str(tmp_path / "libtrain.so")]) == 0
     assert train(Library(tmp_path / "libtrain.so", "train")).tobytes() == in_python()[0].tobytes()
 
