@@ -10,7 +10,6 @@ from .core.options import Options
 from .core.remarks import Remarks
 from .graph.graph import Graph
 from .passes.canonicalize import canonicalize
-from .passes.delay_sums import delay_sums
 from .passes.fuse import fuse
 from .passes.gates import split_gates
 from .passes.hoist import hoist
@@ -49,7 +48,6 @@ STAGES = (
           "folds and simplifies first, so that later passes meet few forms"),
     Stage("join-products", lambda g, t, o, r: join_products(g), "canonical", "before products of inputs leave their loops, and before layouts: together"),
     Stage("hoist", lambda g, t, o, r: hoist(g, r), "canonical", "products that leave a loop take part in all that follows"),
-    Stage("delay-sums", lambda g, t, o, r: delay_sums(g, r), "canonical", "its products take part in all that follows, too"),
     Stage("layout", lambda g, t, o, r: propagate_layout(g), "canonical",
           "moves transposes out of the way while ops are still single"),
     Stage("split-gates", lambda g, t, o, r: split_gates(g), "canonical", "after layout, which moves products; before bias and inputs fold"),

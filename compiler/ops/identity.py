@@ -53,6 +53,9 @@ class Barrier(Op):
     def vjp(self, builder, operands, results, cotangents):
         return cotangents[0], *(None for _ in operands[1:])
 
+    def vmap(self, builder, operands, is_batched, size):
+        return builder.emit_all(self, *operands)
+
     def flops(self, *types):
         return 0
 

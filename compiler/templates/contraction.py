@@ -8,11 +8,13 @@ pixels, its sums the window's positions and channels, and A is read where the in
 from __future__ import annotations
 
 from ..core.dims import Dim, nominal, product
+from ..core.errors import CompilerError
 from ..graph.graph import Graph
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
 from ..lower.loops import flatten, group_symbols, reader
+from ..ops.conv import Conv
 from ..targets.target import Target
 from .apart import rows_apart
 from .depthwise import is_depthwise, lower_depthwise
@@ -33,6 +35,8 @@ PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, wh
 def lower_contraction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
     """The kernel of a contraction group."""
     main = find_main(body)
+    if isinstance(main.op, Conv) and any(d != 0 for sides in main.op.padding for d in sides):
+        raise CompilerError("a convolution comes to its template with padding of its own: no pass has separated it", location=main.location)
     if is_depthwise(main):
         return lower_depthwise(body, params, results, target, name)
     if is_winograd(main):
@@ -181,9 +185,9 @@ class _Contraction:
         tiles = rows.tiles * rows.line_count
         batch = p.batch_count
         flops = 2 * nominal(p.row_count) * nominal(p.columns.extent) * p.gates * nominal(p.sum_count)
-        block_tiles = self._block_tiles(nominal(tiles))
-        row_blocks = (tiles + (block_tiles - 1)) // block_tiles
         wanted = max(1, min(UNITS, flops * nominal(batch) // UNIT_FLOPS))
+        block_tiles = self._block_tiles(nominal(tiles), -(-wanted // max(1, nominal(panels) * nominal(batch))))
+        row_blocks = (tiles + (block_tiles - 1)) // block_tiles
         groups = max(1, min(nominal(panels), -(-wanted // max(1, nominal(row_blocks) * nominal(batch)))))
         group_panels = -(-nominal(panels) // groups)
         groups = (panels + (group_panels - 1)) // group_panels
@@ -214,8 +218,9 @@ class _Contraction:
             return as_expr(size) if parts != 1 else as_expr(total)
         return self.block.let("count", minimum(sub(as_expr(total), first), size))
 
-    def _block_tiles(self, tiles: int) -> int:
-        """Tiles whose rows of A fill the L2 cache while the panels pass by, all blocks about alike.
+    def _block_tiles(self, tiles: int, least_blocks: int) -> int:
+        """Tiles whose rows of A fill the L2 cache while the panels pass by, all blocks about alike; fewer where that gives less
+        than `least_blocks`, which threads share.
 
         Rows of a convolution overlap: what counts is the input that they cover, not the length of their sums.
         """
@@ -224,8 +229,8 @@ class _Contraction:
         rows = max(1, nominal(p.row_count) * nominal(p.batch_count))
         row_bytes = max(1, min(nominal(p.sum_count) * self.dtype.itemsize, -(-covered // rows)))
         most = max(1, self.target.l2_bytes // (row_bytes * self.tile.rows))
-        blocks = -(-tiles // most)
-        return -(-tiles // blocks)
+        blocks = max(-(-tiles // most), min(tiles, least_blocks))
+        return -(-tiles // max(1, blocks))
 
     def _one_tile(self, batch: list[Expr], number: Expr, panel: Expr) -> None:
         rows, block = self.rows, self.block

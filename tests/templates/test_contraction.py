@@ -50,3 +50,22 @@ def test_depthwise_convolutions_ask_for_the_next_pixels(images, strides, lines):
     executable = Executable(compile_graph(graph, cache=OBJECTS))
     np.testing.assert_allclose(executable(x)[0], graph.evaluate(x)[0], atol=1e-5)
     np.testing.assert_array_equal(executable(x, threads=1)[0], executable(x, threads=2)[0])
+
+
+def test_a_convolution_with_padding_is_refused():
+    """Its border is a pass's to make; the kernel would read beside its input."""
+    from lamina.compiler.core.errors import CompilerError
+    from lamina.compiler.core.types import TensorType
+    from lamina.compiler.core.dtypes import float32
+    from lamina.compiler.graph.builder import Builder
+    from lamina.compiler.kernel.ir import Buffer, row_major
+    from lamina.compiler.ops.conv import Conv
+    from lamina.compiler.targets import find_target
+    from lamina.compiler.templates.contraction import lower_contraction
+    builder = Builder("group")
+    x, w = (builder.parameter(TensorType(s, float32), n) for s, n in (((1, 5, 5, 4), "x"), ((3, 3, 4, 8), "w")))
+    body = builder.finish([builder.emit(Conv((1, 1), ((1, 1), (1, 1)), (1, 1)), x, w)])
+    params = [Buffer(v.name, float32, v.shape, row_major(v.shape), "in") for v in (x, w)]
+    out = Buffer("out", float32, (1, 5, 5, 8), row_major((1, 5, 5, 8)), "out")
+    with pytest.raises(CompilerError, match="no pass has separated it"):
+        lower_contraction(body, params, [out], find_target("x86-64-v3"), "k")
