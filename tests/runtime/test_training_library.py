@@ -4,7 +4,7 @@ import ctypes
 import json
 import shutil
 import subprocess
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -223,9 +223,12 @@ def test_a_saved_artifact_keeps_the_first_values(artifact, tmp_path, library):
 
 
 @needs_linker
-def test_the_command_builds_a_library_of_a_saved_step(artifact, tmp_path):
+def test_the_command_builds_a_library_of_a_saved_step(artifact, tmp_path, capsys):
     from lamina.frontends.cli.main import main
     build(artifact, tmp_path / "train_step.lam")
+    assert main(["info", str(tmp_path / "train_step.lam")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "state: params.one.w" in lines and "state: x" not in lines
     assert main(["build", str(tmp_path / "train_step.lam"), "-o", str(tmp_path / "libtrain.so")]) == 0
     assert train(Library(tmp_path / "libtrain.so", "train")).tobytes() == in_python()[0].tobytes()
 
@@ -242,17 +245,9 @@ def test_states_of_one_library_are_apart(library):
     train(other, range(7))
     assert train(library).tobytes() == in_python()[0].tobytes()
     assert train(other, range(7, STEPS)).tobytes() == in_python()[0][7:].tobytes()
-    results = {}
-    states = [Library(library.library._name, "train") for _ in range(4)]
-
-    def work(i):
-        results[i] = train(states[i]).tobytes()
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert set(results.values()) == {in_python()[0].tobytes()}
+    with ThreadPoolExecutor(4) as pool:
+        states = [Library(library.library._name, "train") for _ in range(4)]
+        assert {losses.tobytes() for losses in pool.map(train, states)} == {in_python()[0].tobytes()}
 
 
 @needs_cc
@@ -365,10 +360,9 @@ def test_files_of_other_programs_are_read(library, tmp_path, form):
         with open(tmp_path / "file", "wb") as file:
             write_tensors(file, dict(reversed(tensors.items())), aligned=form == "aligned")
     else:
-        header = json.loads(before[8:8 + length])
-        if form == "metadata":
-            header = {"__metadata__": {"format": "np", "quoted \\ \"}": "{\"a\": [1]}"}, **header}
-        text = json.dumps(header, indent=2 if form == "spaced" else None).encode()
+        header, metadata = json.loads(before[8:8 + length]), {"format": "np", "quoted \\ \"}": "{\"a\": [1]}"}
+        text = json.dumps(header, indent=2) if form == "spaced" else json.dumps({"__metadata__": metadata} | header)
+        text = text.encode()
         (tmp_path / "file").write_bytes(len(text).to_bytes(8, "little") + text + before[8 + length:])
     assert before != after and library.load(tmp_path / "file") == OK
     assert content(library, tmp_path) == before
@@ -497,13 +491,10 @@ def test_a_step_that_does_not_return_its_state(function, arguments, state, words
         as_artifact(function, *arguments, state=state)
 
 
-def test_a_program_keeps_no_state(artifact, tmp_path):
+def test_what_can_not_be_a_training_library(artifact, tmp_path):
     with pytest.raises(UnsupportedError, match=r"keeps no state(.|\n)*library"):
         build(artifact, tmp_path / "train")
     with pytest.raises(LaminaError, match="compiled already"):
         build(artifact, tmp_path / "libtrain.a", state=0)
-
-
-def test_a_step_of_too_many_arrays(tmp_path):
     with pytest.raises(UnsupportedError, match="129 arrays and dims beside its state"):
         build(lambda w, *xs: (w + xs[0], *xs[:64]), tmp_path / "libmany.a", W, *[X] * 65, state=0)

@@ -80,6 +80,7 @@ def artifact_facts(path: str) -> dict:
     memory = manifest["memory"]
     return {"model": path, "kind": "artifact", "name": manifest["name"], "target": manifest["target"]["name"],
             "inputs": [_port(p) for p in manifest["inputs"]], "outputs": [_port(p) for p in manifest["outputs"]],
+            "state": [manifest["inputs"][row["input"]]["name"] for row in manifest.get("state", ())],
             "dims": {name: fact_text(fact) for name, fact in manifest["symbols"].items()},
             "operators": dict(Counter(launch["label"] for launch in manifest["launches"]).most_common()),
             "weight_bytes": manifest["cost"]["weight_bytes"], "arena_bytes": memory["arena_bytes"], "lower_bound": memory["lower_bound"],
@@ -108,6 +109,8 @@ def print_facts(data: dict, console) -> None:
     for key, title in (("inputs", "input"), ("outputs", "output")):
         for port in data[key]:
             out(f"{title}: {port['name']} {port['text']}")
+    for name in data.get("state", ()):
+        out(f"state: {name}")
     for name, fact in data["dims"].items():
         out(f"dim: {name}={fact}")
     if "onnx" in data:
