@@ -98,9 +98,14 @@ class Graph:
     def __eq__(self, other) -> bool:
         return self is other or (isinstance(other, Graph) and str(self) == str(other))
 
+    @cached_property
+    def _hash(self) -> int:
+        # Cheaper than the text that equality compares, but numbers and views tell bodies of one kind apart: a thousand
+        # groups that differ in a number alone would otherwise all be compared with one another.
+        return hash((len(self.params), tuple(n.op.outline() for n in self.nodes), tuple(r.type for r in self.results)))
+
     def __hash__(self) -> int:
-        # Cheap and coarse: equal graphs have equal shapes of this kind, and equality itself compares the text.
-        return hash((len(self.params), tuple(type(n.op) for n in self.nodes), tuple(r.type for r in self.results)))
+        return self._hash
 
     def verify(self) -> "Graph":
         """Check every rule of the IR; VerifyError names the first node that breaks one. Returns the graph itself."""

@@ -129,6 +129,10 @@ class Op:
         """The op's fields by name, as its text shows them."""
         return {f.name: getattr(self, f.name) for f in fields(self)} if is_dataclass(self) else {}
 
+    def outline(self):
+        """What a graph's hash takes of the op: its class, and what is at hand to tell it from others of the class."""
+        return self if self.is_view else type(self)
+
 
 def _snake(name: str) -> str:
     out = []

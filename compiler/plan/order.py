@@ -6,6 +6,8 @@ unless the peak falls.
 
 from __future__ import annotations
 
+import heapq
+
 from ..core.dims import nominal
 from ..graph.graph import Graph, Node, Value
 from ..ops.constant import Constant
@@ -86,7 +88,6 @@ def _schedule(graph: Graph, storage: dict[Value, Value]) -> list[Node]:
     for node in graph.nodes:
         for maker in {o.node for o in node.operands if o.node is not None}:
             users.setdefault(maker, []).append(node)
-    ready = {n for n in graph.nodes if not waits[n]}
     live: set[Value] = set()
     order: list[Node] = []
 
@@ -95,15 +96,33 @@ def _schedule(graph: Graph, storage: dict[Value, Value]) -> list[Node]:
         made = sum(_bytes(s) for s in touched if s not in live)
         freed = sum(_bytes(s) for s in touched if left[s] == 1 and s not in kept)
         return made - freed
-    while ready:
-        node = min(ready, key=lambda n: (change(n), position[n]))
-        ready.discard(node)
+    ready: dict[Node, int] = {}  # those that may run next, and what each would change
+    queue: list[tuple[int, int]] = []  # (change, position); an entry whose change is no longer so is passed over
+
+    def push(node: Node) -> None:
+        ready[node] = change(node)
+        heapq.heappush(queue, (ready[node], position[node]))
+    for node in graph.nodes:
+        if not waits[node]:
+            push(node)
+    while queue:
+        changed, at = heapq.heappop(queue)
+        node = graph.nodes[at]
+        if ready.get(node) != changed:
+            continue
+        del ready[node]
         order.append(node)
+        affected: set[Node] = set()
         for s in {storage.get(v, v) for v in (*node.operands, *node.results)}:
-            live.add(s)
             left[s] -= 1
+            if s not in live or left[s] == 1:
+                live.add(s)
+                affected |= uses[s]
+        for other in affected:
+            if other in ready:
+                push(other)
         for user in users.get(node, ()):
             waits[user] -= 1
             if not waits[user]:
-                ready.add(user)
+                push(user)
     return order

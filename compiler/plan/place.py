@@ -31,11 +31,27 @@ def place_graph(graph: Graph, target: Target, donated: tuple[int, ...] = (), kee
     return planner.run()
 
 
+class _Places(dict[Value, Place]):
+    """Where each value lies, and `until` which node of the whole graph each storage is read (by position; beyond the last
+    where a result lies there). Kept up as values are placed: asking all of them at each launch would be quadratic."""
+
+    def __init__(self, graph: Graph):
+        super().__init__()
+        self.position = {node: i for i, node in enumerate(graph.nodes)}
+        self.until: dict[Storage, int] = {}
+        self._last = {operand: i for i, node in enumerate(graph.nodes) for operand in node.operands}
+        self._last.update(dict.fromkeys(graph.results, len(graph.nodes)))
+
+    def __setitem__(self, value: Value, place: Place) -> None:
+        super().__setitem__(value, place)
+        self.until[place.storage] = max(self.until.get(place.storage, 0), self._last.get(value, 0))
+
+
 class _Planner:
     def __init__(self, graph: Graph, target: Target, donated: tuple[int, ...]):
         self.graph, self.shared = share_donated(graph, donated)
         self.target = target
-        self.places: dict[Value, Place] = {}
+        self.places = _Places(self.graph)
         self.kernels: list[Kernel] = []
         self.kernel_of: dict[str, int] = {}
         self.constants: list = []
@@ -169,7 +185,7 @@ class _Planner:
             place = assigned.get(value)
             if place is None:
                 strides = row_strides(graph, value, self.target)
-                place = self._in_place(graph, node, i, operands, strides) or self._rows(value, strides, node)
+                place = self._in_place(node, i, operands, strides) or self._rows(value, strides, node)
             self.places[value] = place
             results.append(place)
         self._emit_launch(node.op, node.op.body, operands, results, steps, node.location, _label(node))
@@ -180,7 +196,7 @@ class _Planner:
         place.storage.size = _bytes(value, strides)
         return replace(place, strides=strides)
 
-    def _in_place(self, graph: Graph, node: Node, result: int, operands: list[Place], strides: tuple[Dim, ...]) -> Place | None:
+    def _in_place(self, node: Node, result: int, operands: list[Place], strides: tuple[Dim, ...]) -> Place | None:
         """The operand whose storage this result may take over: it is read for the last time here, element by element."""
         if self.scopes:
             return None
@@ -191,24 +207,12 @@ class _Planner:
                 continue
             if place.storage.size != _bytes(value, strides) or place.strides != strides or place.offset != 0:
                 continue
-            if any(self._used_after(graph, node, other) for other, p in self.places.items() if p.storage is place.storage):
+            if self.places.until.get(place.storage, 0) > self.places.position[node]:
                 continue
             if any(self.places.get(r) is not None and self.places[r].storage is place.storage for r in node.results[:result]):
                 continue
             return replace(place, dtype=value.dtype)
         return None
-
-    def _used_after(self, graph: Graph, node: Node, value: Value) -> bool:
-        position = self._position(graph)
-        here = position[node]
-        users = graph.users.get(value, ())
-        return value in graph.results or any(position[u] > here for u in users)
-
-    def _position(self, graph: Graph) -> dict[Node, int]:
-        known = getattr(self, "_positions", None)
-        if known is None or known[0] is not graph:
-            known = self._positions = (graph, {n: i for i, n in enumerate(graph.nodes)})
-        return known[1]
 
     def _emit_launch(self, op, body: Graph, operands, results, steps: list[Step], location, label: str) -> None:
         for place in (*operands, *results):
