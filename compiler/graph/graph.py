@@ -136,6 +136,11 @@ def subgraphs(op) -> Iterable[Graph]:
             yield from (g for g in value if isinstance(g, Graph))
 
 
+def holds(graph: Graph, *op_classes: type) -> bool:
+    """Whether `graph`, or a sub-graph in it, has a node of one of these op classes: else their passes have nothing to do."""
+    return any(isinstance(node.op, op_classes) for node in walk(graph))
+
+
 def map_subgraphs(op, function: Callable[[Graph], Graph]):
     """`op` with `function` applied to the graphs that it holds; `op` itself where there are none."""
     changes = {}

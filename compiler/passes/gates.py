@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..core.dims import product
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Node, Value, map_subgraphs
+from ..graph.graph import Graph, Node, Value, holds, map_subgraphs
 from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.rearrange import Slice
@@ -50,6 +50,8 @@ def _is_weight(value: Value) -> bool:
 
 def split_gates(graph: Graph) -> Graph:
     """`graph` with elementwise ops between a product of constant weights and its parts moved behind the cut."""
+    if not holds(graph, Slice):
+        return graph
     builder = Builder(graph.name, fold=False)
     env: dict[Value, Value] = {p: builder.parameter(p.type, p.name) for p in graph.params}
     between: set[Value] = set()  # values that are only ever read in parts

@@ -13,10 +13,11 @@ import numpy as np
 
 from ..core.types import TensorType
 from ..graph.builder import Builder, rebuild
-from ..graph.graph import Graph, Node, Value, map_subgraphs
+from ..graph.graph import Graph, Node, Value, holds, map_subgraphs
 from ..ops.constant import Constant
 from ..ops.constants import broadcast, constant_part
 from ..ops.contract import Contract
+from ..ops.control import Cond, Scan, While
 from ..ops.elementwise import Add
 from ..ops.rearrange import Concat, Reshape, Slice, Transpose
 
@@ -39,7 +40,9 @@ def join_products(graph: Graph) -> Graph:
     def transform(builder: Builder, node: Node, operands):
         op = map_subgraphs(node.op, lambda body: _joined(join_products(body), _gate))
         return builder.emit_all(op, *operands) if op is not node.op else None
-    return _joined(rebuild(graph, transform=transform, fold=False), _viewed)
+    if holds(graph, Cond, Scan, While):
+        graph = rebuild(graph, transform=transform, fold=False)
+    return _joined(graph, _viewed)
 
 
 def _gate(graph: Graph, node: Node) -> _Member:

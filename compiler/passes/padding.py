@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..graph.builder import rebuild
-from ..graph.graph import Graph, map_subgraphs
+from ..graph.graph import Graph, holds, map_subgraphs
 from ..ops.conv import Conv
 from ..ops.rearrange import Pad
 
 
 def separate_padding(graph: Graph) -> Graph:
     """`graph`, and the bodies in it, with the padding of floating-point convolutions as Pad nodes."""
+    if not holds(graph, Conv):
+        return graph
+
     def transform(builder, node, operands):
         op = map_subgraphs(node.op, separate_padding)
         if op is not node.op:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Node, Value, map_subgraphs
+from ..graph.graph import Graph, Node, Value, holds, map_subgraphs
 from ..ops.constant import Constant
 from ..ops.conv import Conv
 from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice
@@ -17,6 +17,8 @@ from ..ops.rearrange import Broadcast, Concat, Pad, Reshape, Slice
 
 def split_transposed(graph: Graph) -> Graph:
     """`graph`, and the bodies in it, without input dilation in floating-point convolutions."""
+    if not holds(graph, Conv):
+        return graph
     builder = Builder(graph.name)
     env: dict[Value, Value] = {p: builder.parameter(p.type, p.name) for p in graph.params}
     done: set[Node] = set()
