@@ -11,10 +11,10 @@ from ..graph.graph import Graph, Node
 from ..kernel.builder import BlockBuilder, Expr, add, as_expr, binary, cast, constant, floordiv, load, mod, mul
 from ..kernel.ir import Buffer, Kernel
 from ..lower.elements import Elements
-from ..lower.loops import CHUNK_WORK, flatten, group_symbols, reader
+from ..lower.loops import CHUNK_WORK, group_symbols
 from ..ops.conv import Conv
 from ..targets.target import Target
-from .epilogue import store_results
+from .epilogue import open_group, store_results
 from .problem import find_main
 
 MOST_UNROLLED_TAPS = 64
@@ -32,13 +32,7 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
     node = find_main(body)
     op, shape = node.op, node.results[0].shape
     buffers = dict(zip(body.params, params))
-    own = {v: flatten(b) for v, b in buffers.items()}
-    outs = [flatten(b) for b in results]
-    symbols = group_symbols(body, *params, *results)
-    block = BlockBuilder(symbols)
-    elements = Elements(body, block, {})
-    for value, buffer in buffers.items():
-        elements.computed[value] = reader(buffer, own[value])
+    own, outs, block, elements = open_group(body, params, results)
     x, w = (buffers[o] for o in node.operands)
     dtype = node.results[0].dtype.compute
     lanes = target.lanes(dtype)
@@ -118,7 +112,7 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
             rest = floordiv(rest, as_expr(extent))
         line.insert(0, block.let("at", rest))
         pixel_groups(block, elements, last, pixels, lambda start, count: one_group(line, start, count))
-    return Kernel(name, (*own.values(), *outs), block.statements, tuple(symbols))
+    return Kernel(name, (*own.values(), *outs), block.statements, tuple(group_symbols(body, *params, *results)))
 
 
 def pixel_groups(block: BlockBuilder, elements: Elements, extent: Dim, size: int, visit) -> None:

@@ -9,8 +9,20 @@ from ..graph.graph import Graph, Value
 from ..kernel.builder import BlockBuilder, Expr
 from ..kernel.ir import Buffer
 from ..lower.elements import Elements, computed
-from ..lower.loops import flat_index
+from ..lower.loops import flat_index, flatten, group_symbols, reader
 from .problem import spread
+
+
+def open_group(body: Graph, params: Sequence[Buffer],
+               results: Sequence[Buffer]) -> tuple[dict[Value, Buffer], list[Buffer], BlockBuilder, Elements]:
+    """(the kernel's own buffer of each parameter, those of the results, its statements, its elements' expressions): buffers
+    flattened, and elements read from them."""
+    own = {v: flatten(b) for v, b in zip(body.params, params)}
+    block = BlockBuilder(group_symbols(body, *params, *results))
+    elements = Elements(body, block, {})
+    for value, buffer in zip(body.params, params):
+        elements.computed[value] = reader(buffer, own[value])
+    return own, [flatten(b) for b in results], block, elements
 
 
 def store_results(block: BlockBuilder, elements: Elements, body: Graph, made: Mapping[Value, Expr],

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from ..core.dims import Dim, nominal, product
 from ..graph.graph import Graph, Node
-from ..kernel.builder import BlockBuilder, Expr, add, as_expr, binary, cast, constant, floordiv, load, mod, mul
+from ..kernel.builder import Expr, add, as_expr, binary, cast, constant, floordiv, load, mod, mul
 from ..kernel.ir import Buffer, Kernel
-from ..lower.elements import Elements
-from ..lower.loops import CHUNK_WORK, flatten, group_symbols, reader
+from ..lower.loops import CHUNK_WORK, group_symbols
 from ..ops.conv import Conv
 from ..ops.pack import Unpack
 from ..targets.target import Target
 from .depthwise import MOST_UNROLLED_TAPS, pixel_groups
-from .epilogue import store_results
+from .epilogue import open_group, store_results
 from .problem import find_main
 from .tile import REGISTER_EPILOGUE, epilogue_cost
 
@@ -55,13 +54,7 @@ def lower_narrow(body: Graph, params: list[Buffer], results: list[Buffer], targe
     node = find_main(body)
     op, shape = node.op, node.results[0].shape
     buffers = dict(zip(body.params, params))
-    own = {v: flatten(b) for v, b in buffers.items()}
-    outs = [flatten(b) for b in results]
-    symbols = group_symbols(body, *params, *results)
-    block = BlockBuilder(symbols)
-    elements = Elements(body, block, {})
-    for value, buffer in buffers.items():
-        elements.computed[value] = reader(buffer, own[value])
+    own, outs, block, elements = open_group(body, params, results)
     x, inputs = buffers[node.operands[0]], own[node.operands[0]]
     weights = own[node.operands[1].node.operands[0]]
     *window, channels, outputs = node.operands[1].shape
@@ -130,4 +123,4 @@ def lower_narrow(body: Graph, params: list[Buffer], results: list[Buffer], targe
             rest = floordiv(rest, as_expr(extent))
         line.insert(0, block.let("at", rest))
         pixel_groups(block, elements, last, pixels, lambda start, count: one_group(line, start, count))
-    return Kernel(name, (*own.values(), *outs), block.statements, tuple(symbols))
+    return Kernel(name, (*own.values(), *outs), block.statements, tuple(group_symbols(body, *params, *results)))

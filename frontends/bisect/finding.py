@@ -36,9 +36,9 @@ def largest_ulps(expected: np.ndarray, got: np.ndarray) -> float:
     """How far an output is off, in units in the last place of its largest element: small ones may be differences of
     large ones."""
     wide = np.asarray(expected).astype(np.float64)
-    finite = np.abs(wide[np.isfinite(wide)])
-    far = np.abs(wide - np.asarray(got).astype(np.float64))[np.isfinite(wide)].max(initial=0.0)
-    top = finite.max(initial=0.0)
+    finite = np.isfinite(wide)
+    far = np.abs(wide[finite] - np.asarray(got).astype(np.float64)[finite]).max(initial=0.0)
+    top = np.abs(wide[finite]).max(initial=0.0)
     return float(ulps(np.asarray(top), np.asarray(top + far), as_dtype(np.asarray(got).dtype).name))
 
 
