@@ -100,8 +100,15 @@ def _is_in_step(maker: Node, param: Value, result: Value) -> bool:
     """Whether `maker` reads `param` only for the elements of `result` that stand in its place."""
     if not isinstance(maker.op, Fused) or result.node is not maker:
         return False
-    places = [i for i, operand in enumerate(maker.operands) if operand is param]
-    return len(places) == 1 and places[0] in inplace_pairs(maker.op, result.index)
+    places = [i for i, operand in enumerate(maker.operands) if _behind_views(operand) is param]
+    return len(places) == 1 and maker.operands[places[0]] is param and places[0] in inplace_pairs(maker.op, result.index)
+
+
+def _behind_views(value: Value) -> Value:
+    """The value whose memory `value` is a view of, or itself."""
+    while value.node is not None and value.op.is_view and value.node.operands:
+        value = value.node.operands[0]
+    return value
 
 
 def _readers(graph: Graph, value: Value) -> Iterator[Node]:

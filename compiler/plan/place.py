@@ -209,7 +209,8 @@ class _Planner:
                 continue
             if self.places.until.get(place.storage, 0) > self.places.position[node]:
                 continue
-            if any(self.places.get(r) is not None and self.places[r].storage is place.storage for r in node.results[:result]):
+            others = [p for i, p in enumerate(operands) if i != j]  # the group may read the same memory in another way, too
+            if any(p.storage is place.storage for p in (*others, *(self.places[r] for r in node.results[:result]))):
                 continue
             return replace(place, dtype=value.dtype)
         return None

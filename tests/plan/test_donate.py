@@ -59,7 +59,8 @@ def test_steps_wait_for_the_last_that_reads_the_input():
     lambda x, y: x[0] + y,
     lambda x, y: lm.concat([lm.tanh(x)[:2], lm.exp(x)[2:]], axis=0),
     lambda x, y: lm.scan(lambda c, r: (c + r, c * r), y[0], x)[1],
-], ids=["flip", "matmul", "row", "joined", "scan"])
+    lambda x, y: (lm.tanh(x) + lm.flip(x, axis=0), lm.softmax(lm.flip(x, axis=0)[:3], axis=1)),
+], ids=["flip", "matmul", "row", "joined", "scan", "flipped too"])
 def test_what_is_needed_is_kept(function):
     assert shared(function, floats(5, 5), floats(5, 5), donate=(0,)) == []
 

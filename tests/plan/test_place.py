@@ -191,3 +191,13 @@ def test_operands_are_read_before_a_result_takes_their_place(function):
     for got, want in zip(run(program_of(graph), [x, c]), graph.evaluate(x, c), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5)
     assert_right(function, x, c)
+
+
+@pytest.mark.parametrize("size", [5, 63, 64])
+def test_memory_that_is_read_in_another_way_too_is_kept(size):
+    def transposed_too(x, w):
+        y = lm.softmax(x @ w, axis=0)
+        return (y + y.T) @ w
+    generator = np.random.default_rng(0)
+    x, w = (generator.standard_normal((size, size), "float32") for _ in range(2))
+    assert_right(transposed_too, x, w)
