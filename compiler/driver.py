@@ -12,6 +12,7 @@ from .codegen.host import frame_layout, host_module
 from .codegen.module import kernel_module
 from .codegen.object import ObjectCompiler, compile_assembly
 from .codegen.support import EXPORTS, support_ir
+from .core.collection import collection_paused
 from .core.errors import BudgetError
 from .core.options import Options
 from .core.remarks import Remarks
@@ -27,6 +28,7 @@ from .targets.target import Target
 from .transforms.remat import rematerializations
 
 
+@collection_paused()
 def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[int, ...] = (), cache=None,
                   progress: Callable[[str, int, int], None] | None = None,
                   after: str | None = None, write: Writer | None = None, load: Load | None = None) -> Artifact:
