@@ -16,12 +16,14 @@ from .passes.hoist import hoist
 from .passes.inline_calls import inline_calls
 from .passes.join_products import join_products
 from .passes.layout import propagate_layout
+from .passes.lift_views import lift_views
 from .passes.narrow_weights import narrow_weights
 from .passes.padding import separate_padding
 from .passes.pack import pack_weights
 from .passes.share_joins import share_joins
 from .passes.sink_constants import sink_constants
 from .passes.split_transposed import split_transposed
+from .plan.horizontal import fuse_horizontally
 from .plan.materialize import materialize
 from .plan.order import order_for_memory
 from .targets.target import Target
@@ -59,12 +61,15 @@ STAGES = (
           "after the rules that fold pads into convolutions, before groups form"),
     Stage("share-joins", lambda g, t, o, r: share_joins(g), "canonical",
           "while joins are single ops, before their parts are grouped"),
+    Stage("lift-views", lambda g, t, o, r: lift_views(g), "canonical",
+          "after the rules that move views the other way, before groups form"),
     Stage("narrow-weights", lambda g, t, o, r: narrow_weights(g, t, o, r), "canonical", "last of single ops, so that nothing folds them again", rounds=lambda o: o.weights is not None),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
     Stage("pack", pack_weights, "fused", "constant operands of contractions take their kernel's layout"),
     Stage("materialize", lambda g, t, o, r: materialize(g), "placed",
           "results and joins get memory of their own; late, since it copies"),
-    Stage("order", lambda g, t, o, r: order_for_memory(g), "placed", "last: only now is it known what takes memory"),
+    Stage("order", lambda g, t, o, r: order_for_memory(g), "placed", "now that it is known what takes memory"),
+    Stage("fuse-horizontal", fuse_horizontally, "placed", "last: by the order it is known what is in memory when"),
 )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ..core.dims import Dim, DimExpr, FloorDiv
 from ..core.dtypes import DType, bool_, int64
-from .ir import (Accumulate, Alloc, Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, For, If, Let, Load, Prefetch, Select, Stmt,
-                 Store, Unary, Var)
+from .ir import (Accumulate, Alloc, Binary, Bitcast, Buffer, Cast, Choose, Compare, Const, Expr, Fma, For, If, Let, Load,
+                 Prefetch, Select, Stmt, Store, Unary, Var)
 
 
 def constant(value, dtype: DType = int64) -> Const:
@@ -211,6 +212,15 @@ class BlockBuilder:
     def alloc(self, name: str, dtype: DType, shape: tuple[Dim, ...], space: str) -> Buffer:
         buffer = Buffer(self.fresh(name), dtype, tuple(shape), role="local", space=space)
         self.emit(Alloc(buffer))
+        return buffer
+
+    def choose(self, choices: Sequence[Buffer], number: Expr) -> Buffer:
+        """The one of `choices`, parameters of one kind, that `number` counts."""
+        first = choices[0]
+        if len(choices) == 1:
+            return first
+        buffer = replace(first, name=self.fresh(f"any_{first.name}"))
+        self.emit(Choose(buffer, tuple(choices), number))
         return buffer
 
     def workspace(self, name: str, dtype: DType, shape: tuple[Dim, ...]) -> Buffer:

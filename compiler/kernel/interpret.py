@@ -14,8 +14,8 @@ from ..core.dims import evaluate
 from ..core.dtypes import DType, bool_, int64
 from ..core.errors import CompilerError, DTypeError, ShapeError, VerifyError
 from . import arithmetic
-from .ir import (Accumulate, Alloc, Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, For, If, Kernel, Let, Load,
-                 Prefetch, Select, Stmt, Store, Unary, Var)
+from .ir import (Accumulate, Alloc, Binary, Bitcast, Buffer, Cast, Choose, Compare, Const, Expr, Fma, For, If, Kernel,
+                 Let, Load, Prefetch, Select, Stmt, Store, Unary, Var)
 from .sharing import Sharing, expressions, postorder
 
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -202,6 +202,8 @@ class _Source:
                 self._buffers[b.name] = (name, shape, strides, False)
             case Store():
                 self._emit(f"{self._place(s.buffer, s.index)} = {self.expr(s.value)}")
+            case Choose():
+                self._choose(s)
             case Accumulate():
                 place = self._place(s.buffer, s.index)
                 value = self._binary(s.op, s.buffer.dtype, self._read(s.buffer, place), self.expr(s.value))
@@ -216,6 +218,18 @@ class _Source:
         self._depth -= 1
 
     # -- memory
+    def _choose(self, s: Choose) -> None:
+        found = [self._buffers[b.name] for b in s.choices]
+        origins = {self._origins.get(b.name, 0) for b in s.choices}
+        if len({(shape, strides) for _, shape, strides, _ in found}) > 1 or len(origins) > 1:
+            raise ShapeError(f"kernel {self._name!r} chooses {s.buffer.name!r} from arrays of different strides")
+        name, number = self._fresh("b"), self._fresh("i")
+        self._emit(f"{number} = {self.index(s.number)}")
+        self._emit(f"if not 0 <= {number} < {len(found)}: outside({s.buffer.name!r}, ({len(found)},), {number})")
+        self._emit(f"{name} = ({', '.join(memory for memory, *_ in found)},)[{number}]")
+        self._buffers[s.buffer.name] = (name, *found[0][1:])
+        self._origins[s.buffer.name] = origins.pop()
+
     def _offset(self, buffer: Buffer, index: tuple[Expr, ...]) -> tuple[str, str, str]:
         """The offset of an element, a condition that holds inside of the shape (it runs first), and the error's call."""
         _, shape, strides, _ = self._buffers[buffer.name]

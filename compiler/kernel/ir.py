@@ -204,7 +204,16 @@ class Prefetch:
     index: tuple[Expr, ...]
 
 
-Stmt = Union[For, If, Let, Alloc, Store, Accumulate, Prefetch]
+@dataclass(frozen=True, eq=False)
+class Choose:
+    """In what follows `buffer` is number `number` of `choices`: parameters of one kind, equally far apart in the kernel's
+    list, so that the address is one load from the arguments."""
+    buffer: Buffer
+    choices: tuple[Buffer, ...]
+    number: Expr
+
+
+Stmt = Union[For, If, Let, Alloc, Store, Accumulate, Prefetch, Choose]
 
 
 @dataclass(frozen=True, eq=False)

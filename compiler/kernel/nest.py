@@ -47,10 +47,15 @@ def column_blocks(block: BlockBuilder, outer: Sequence[Dim], extent: Dim, size: 
     """`spread` over the space of `outer` and blocks of `size` columns of a last axis of `extent`; `work` is that of one
     column. Yields (index, first column, columns)."""
     with spread(block, (*outer, ceil_div(extent, size)), min(size, nominal(extent)) * work) as (*index, number):
-        start = block.let("start", mul(number, size))
-        exact = isinstance(extent, int) and extent % size == 0
-        left = minimum(sub(as_expr(extent), start), size)
-        yield tuple(index), start, as_expr(size) if exact else block.let("columns", left)
+        yield tuple(index), *column_block(block, number, extent, size)
+
+
+def column_block(block: BlockBuilder, number: Expr, extent: Dim, size: int) -> tuple[Expr, Expr]:
+    """Where block `number` of `size` columns of `extent` begins, and how many columns it has."""
+    start = block.let("start", mul(number, size))
+    exact = isinstance(extent, int) and extent % size == 0
+    left = minimum(sub(as_expr(extent), start), size)
+    return start, as_expr(size) if exact else block.let("columns", left)
 
 
 @contextmanager

@@ -12,6 +12,6 @@ ACCUMULATE = {"add": "+=", "mul": "*=", "min": "min=", "max": "max=", "and": "&=
 PREFIX = {"neg": "-", "not": "~"}
 UNARY_LEVEL = 7
 SIGNS = {sign: (op, level) for op, (sign, level) in INFIX.items()}
-RESERVED = frozenset((*FOR_KINDS, *ROLES, *SPACES, "for", "if", "else", "let", "with", "stream", "prefetch", "bitcast",
-                      "true", "false", "inf", "nan", "min", "max", "kernel", "symbols", "strides", "role", "space"))
+RESERVED = frozenset((*FOR_KINDS, *ROLES, *SPACES, "for", "if", "else", "let", "with", "stream", "prefetch", "choose",
+                      "bitcast", "true", "false", "inf", "nan", "min", "max", "kernel", "symbols", "strides", "role", "space"))
 DTYPES = frozenset(("bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f16", "bf16", "f32", "f64"))

@@ -9,7 +9,8 @@ from ..core.dims import Dim, Symbol, parse_dim, parse_symbol
 from ..core.dtypes import DType, as_dtype, bool_, float32, int64
 from ..core.errors import FormatError
 from .ir import (BINARY, FOR_KINDS, REDUCTIONS, ROLES, SPACES, UNARY, Accumulate, Alloc, Binary, Bitcast, Buffer, Cast,
-                 Compare, Const, Expr, Fma, For, If, Kernel, Let, Load, Prefetch, Select, Stmt, Store, Unary, Var)
+                 Choose, Compare, Const, Expr, Fma, For, If, Kernel, Let, Load, Prefetch, Select, Stmt, Store, Unary,
+                 Var)
 from .notation import ACCUMULATE, COMPARE, DTYPES, SIGNS
 
 _TOKEN = re.compile(r"""(?P<space>\s+|\#[^\n]*)
@@ -148,7 +149,7 @@ class _Parser:
             name = self.take()
             self.expect("=")
             self._shared[name] = self.expr()
-        if word := self.accept("let", "if", "prefetch", "stream", "for", *FOR_KINDS, *SPACES):
+        if word := self.accept("let", "if", "prefetch", "choose", "stream", "for", *FOR_KINDS, *SPACES):
             if word in SPACES:
                 return Alloc(self.declaration(space=word))
             if word == "let":
@@ -165,6 +166,8 @@ class _Parser:
                 return If(condition, then, self.block() if self.accept("else") else ())
             if word == "prefetch":
                 return Prefetch(*self.element(self.name()))
+            if word == "choose":
+                return self.choice()
             if word == "stream":
                 return self.assignment(streaming=True)
             return self.loop(word)
@@ -187,6 +190,15 @@ class _Parser:
         self._vars[name] = var
         return For(var, extent, self.block(), kind, width, interleave)
 
+    def choice(self) -> Choose:
+        buffer = self.declaration()
+        self.expect("=")
+        choices = [self.buffer(self.name())]
+        while self.accept(","):
+            choices.append(self.buffer(self.name()))
+        self.expect("at")
+        return Choose(buffer, tuple(choices), self.expr())
+
     def assignment(self, streaming: bool = False) -> Stmt:
         buffer, index = self.element(self.name())
         if self.accept("="):
@@ -198,10 +210,12 @@ class _Parser:
         return Accumulate(buffer, index, op, self.expr())
 
     def element(self, name: str) -> tuple[Buffer, tuple[Expr, ...]]:
-        if name not in self._buffers:
-            self._fail(f"no buffer is called {name!r}")
+        buffer = self.buffer(name)
         self.expect("[")
-        return self._buffers[name], self.arguments("]")
+        return buffer, self.arguments("]")
+
+    def buffer(self, name: str) -> Buffer:
+        return self._buffers[name] if name in self._buffers else self._fail(f"no buffer is called {name!r}")
 
     def arguments(self, closing: str) -> tuple[Expr, ...]:
         found = []

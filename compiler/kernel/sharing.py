@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Iterable
 
 from ..core.dtypes import DType
-from .ir import (Accumulate, Binary, Bitcast, Cast, Compare, Const, Expr, Fma, For, If, Let, Load, Prefetch, Select,
-                 Stmt, Store, Unary, Var)
+from .ir import (Accumulate, Binary, Bitcast, Cast, Choose, Compare, Const, Expr, Fma, For, If, Let, Load, Prefetch,
+                 Select, Stmt, Store, Unary, Var)
 
 
 def operands(e: Expr) -> tuple[Expr, ...]:
@@ -38,6 +38,8 @@ def expressions(s: Stmt) -> tuple[Expr, ...]:
             return (*s.index, s.value)
         case Prefetch():
             return s.index
+        case Choose():
+            return (s.number,)
     return ()
 
 

@@ -20,8 +20,8 @@ import re
 
 from ..core.dims import Dim, Symbol, format_dim, symbols_of
 from ..core.dtypes import bool_, float32, int64
-from .ir import (Accumulate, Alloc, Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, For, If, Kernel, Let,
-                 Load, Prefetch, Select, Stmt, Store, Unary, Var, row_major)
+from .ir import (Accumulate, Alloc, Binary, Bitcast, Buffer, Cast, Choose, Compare, Const, Expr, Fma, For, If, Kernel,
+                 Let, Load, Prefetch, Select, Stmt, Store, Unary, Var, row_major)
 from .notation import ACCUMULATE, COMPARE, INFIX, PREFIX, RESERVED, UNARY_LEVEL
 from .parse import parse_kernel
 from .sharing import Sharing, expressions, format_constant
@@ -140,6 +140,9 @@ class _Printer:
                 text = f"{self.element(s)} {ACCUMULATE.get(s.op, s.op)} {self.expr(s.value)}"
             case Prefetch():
                 text = f"prefetch {self.element(s)}"
+            case Choose():
+                number, choices = self.expr(s.number), ", ".join(map(self.buffer, s.choices))
+                text = f"choose {self.declaration(s.buffer, 'local')} = {choices} at {number}"
         return [*lines, text]
 
     def bindings(self, roots: tuple[Expr, ...]) -> list[str]:

@@ -8,7 +8,8 @@ from ..core.dims import symbols_of
 from ..core.dtypes import DType, bool_, int64
 from ..core.errors import VerifyError
 from .ir import (BINARY, COMPARE, FOR_KINDS, REDUCTIONS, ROLES, SPACES, UNARY, Accumulate, Alloc, Binary, Bitcast,
-                 Buffer, Cast, Compare, Const, Expr, Fma, For, If, Kernel, Let, Load, Prefetch, Select, Stmt, Store, Unary, Var)
+                 Buffer, Cast, Choose, Compare, Const, Expr, Fma, For, If, Kernel, Let, Load, Prefetch, Select, Stmt, Store,
+                 Unary, Var)
 from .sharing import expressions, postorder
 from .text import print_expr, print_statement
 
@@ -91,7 +92,7 @@ class _Verifier:
         self._buffers, self._vars = buffers, variables
 
     def statement(self, s: Stmt, top: bool) -> None:
-        if not isinstance(s, (For, If, Let, Alloc, Store, Accumulate, Prefetch)):
+        if not isinstance(s, (For, If, Let, Alloc, Store, Accumulate, Prefetch, Choose)):
             self.fail(f"{type(s).__name__} is no statement of the Kernel IR")
         self._where = print_statement(s)
         where = self._where
@@ -131,6 +132,8 @@ class _Verifier:
                                  f"{s.op!r} does not take {s.buffer.dtype}")
             case Prefetch():
                 self.access(s.buffer, s.index, bounded=False)
+            case Choose():
+                self.choice(s)
 
     def loop(self, s: For, top: bool) -> None:
         self.require(s.kind in FOR_KINDS, f"no loop is of the kind {s.kind!r}")
@@ -153,6 +156,21 @@ class _Verifier:
             self._certain = False
         self.block(s.body)
         self._buffers, self._vars, self._certain, self._hidden = buffers, variables, certain, hidden
+
+    def choice(self, s: Choose) -> None:
+        self.require(len(s.choices) > 0, f"there is nothing to choose {s.buffer.name!r} from")
+        positions = {b: i for i, b in enumerate(self._kernel.params)}
+        kind = (s.buffer.dtype, s.buffer.shape, s.buffer.strides, s.buffer.role, s.buffer.space)
+        for b in s.choices:
+            self.require(b in positions, f"{b.name!r} is chosen, which is no parameter")
+            self.require((b.dtype, b.shape, b.strides, b.role, b.space) == kind, f"{b.name!r} is no {s.buffer.name!r}")
+        distances = {positions[b] - positions[a] for a, b in zip(s.choices, s.choices[1:])}
+        self.require(len(distances) <= 1, f"the choices of {s.buffer.name!r} are not equally far apart")
+        self.require(s.number.dtype == int64, f"the number of a choice is {s.number.dtype}, not i64")
+        found = self.range(s.number) if self._certain else None
+        if found is not None and (found.low < 0 or found.high >= len(s.choices)):
+            self.fail(f"the choice runs over {found.low}..{found.high}, there are {len(s.choices)}")
+        self.buffer(s.buffer)
 
     def access(self, b: Buffer, index: tuple[Expr, ...], bounded: bool = True) -> None:
         if self._buffers.get(b.name) is not b:

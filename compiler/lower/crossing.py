@@ -16,7 +16,6 @@ from ..core.dtypes import DType, uint8
 from ..graph.graph import Value
 from ..kernel.builder import BlockBuilder, add, as_expr, cast, floordiv, load, minimum, mod, mul, sub
 from ..kernel.ir import Buffer, Expr
-from ..kernel.nest import spread
 from ..targets.target import Target
 from .elements import Elements, computed
 
@@ -99,43 +98,60 @@ def crossing_loads(loads: list[Access], write: int) -> list[Access]:
     return [a for a in loads if a.steps.get(write, 0) not in (0, 1)]
 
 
-class CrossingNest:
-    """The loops of a nest that crosses over. `position` gives the index for places on all runs."""
+def _cut(crossing: Crossing) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(the runs that are cut in tiles, the runs that are in each tile whole)."""
+    c = crossing
+    return {"square": ((c.read, c.write), ()), "apart": ((c.write,), (c.read,)), "joined": ((c.read,), (c.write,))}[c.kind]
 
-    def __init__(self, crossing: Crossing, elements: Elements, extents: Sequence[Dim], cost: int,
+
+def crossing_space(crossing: Crossing, extents: Sequence[Dim], cost: int) -> tuple[tuple[Dim, ...], int]:
+    """(the space of the runs that are not in tiles and of the blocks of tiles, the work of one place of it)."""
+    cut, whole = _cut(crossing)
+    runs = [extents[r] for r in range(len(extents)) if r not in (*cut, *whole)]
+    together = _together(cut)
+    blocks = [ceil_div(ceil_div(extents[r], crossing.tile), together) for r in cut]
+    work = (together * crossing.tile) ** len(cut) * nominal(product(extents[r] for r in whole)) * cost
+    return (*runs, *blocks), work
+
+
+def _together(cut: Sequence[int]) -> int:
+    """Tiles of a block, along each run that is cut."""
+    return TILES if len(cut) == 2 else TILES * TILES
+
+
+class CrossingNest:
+    """The loops of a nest that crosses over, for one place of `crossing_space`. `position` gives the index for places on
+    all runs."""
+
+    def __init__(self, crossing: Crossing, elements: Elements, extents: Sequence[Dim],
                  loads: list[tuple[Value, Buffer, Access]],
                  stores: list[tuple[Value, Buffer, Access]], position, block: BlockBuilder):
-        self.crossing, self.elements, self.extents, self.cost, self.block = crossing, elements, extents, cost, block
+        self.crossing, self.elements, self.extents, self.block = crossing, elements, extents, block
         self.loads, self.stores, self.position = loads, stores, position
 
-    def emit(self) -> None:
+    def emit(self, index: Sequence[Expr]) -> None:
         emit = {"square": self._square, "apart": self._apart, "joined": self._joined}[self.crossing.kind]
         c = self.crossing
-        cut = {"square": (c.read, c.write), "apart": (c.write,), "joined": (c.read,)}[c.kind]
-        whole = {"square": (), "apart": (c.read,), "joined": (c.write,)}[c.kind]
+        cut, whole = _cut(c)
         runs = [r for r in range(len(self.extents)) if r not in (*cut, *whole)]
-        tiles = [ceil_div(self.extents[r], c.tile) for r in cut]
-        together = TILES if len(cut) == 2 else TILES * TILES
-        blocks = [ceil_div(t, together) for t in tiles]
-        work = together ** len(cut) * c.tile ** len(cut) * nominal(product(self.extents[r] for r in whole)) * self.cost
-        with spread(self.block, (*(self.extents[r] for r in runs), *blocks), work) as index:
-            starts: list[Expr] = [as_expr(0)] * len(self.extents)
-            for run, at in zip(runs, index):
-                starts[run] = at
+        tiles, together = [ceil_div(self.extents[r], c.tile) for r in cut], _together(cut)
+        starts: list[Expr] = [as_expr(0)] * len(self.extents)
+        for run, at in zip(runs, index):
+            starts[run] = at
 
-            def nest(number: int) -> None:
-                if number == len(cut):
-                    emit(list(starts))
-                    return
-                run, at = cut[number], index[len(runs) + number]
-                left = sub(as_expr(tiles[number]), mul(at, together))
-                count = minimum(left, together) if tiles[number] != 1 else as_expr(1)
-                with self.block.loop("tile", self.block.let("tiles", count)) as t:
-                    # The last tile lies against the end: what it shares with the one before is written twice.
-                    first = mul(add(mul(at, together), t), c.tile)
-                    starts[run] = self.block.let("start", minimum(first, as_expr(self.extents[run] - c.tile)))
-                    nest(number + 1)
-            nest(0)
+        def nest(number: int) -> None:
+            if number == len(cut):
+                emit(list(starts))
+                return
+            run, at = cut[number], index[len(runs) + number]
+            left = sub(as_expr(tiles[number]), mul(at, together))
+            count = minimum(left, together) if tiles[number] != 1 else as_expr(1)
+            with self.block.loop("tile", self.block.let("tiles", count)) as t:
+                # The last tile lies against the end: what it shares with the one before is written twice.
+                first = mul(add(mul(at, together), t), c.tile)
+                starts[run] = self.block.let("start", minimum(first, as_expr(self.extents[run] - c.tile)))
+                nest(number + 1)
+        nest(0)
 
     # ---- tiles -------------------------------------------------------------------------------------------------------
     def _load_tiles(self, starts: list[Expr], vectors: int, step) -> list[tuple[Value, Buffer, Buffer]]:

@@ -8,11 +8,12 @@ from ..kernel.ir import Buffer, Kernel
 from ..ops.control import Fused
 from ..ops.reduce import Reduce
 from ..targets.target import Target
+from .horizontal import lower_horizontal
 from .loops import lower_pointwise
 from .reductions import lower_reduction
 from .single import lower_single
 
-KINDS = ("loops", "reduction", "contraction", "gated", "attention", "single")
+KINDS = ("loops", "reduction", "contraction", "gated", "attention", "single", "horizontal")
 
 
 def lower_group(kind: str, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
@@ -30,6 +31,8 @@ def lower_group(kind: str, body: Graph, params: list[Buffer], results: list[Buff
         return lower_attention(body, params, results, target, name)
     if kind == "single":
         return lower_single(body, params, results, target, name)
+    if kind == "horizontal":
+        return lower_horizontal(body, params, results, target, name)
     raise CompilerError(f"no lowering for groups of kind {kind!r}")
 
 
@@ -39,6 +42,10 @@ def inplace_pairs(op: Fused, result: int) -> tuple[int, ...]:
         return ()
     body = op.body
     value = body.results[result]
+    if op.kind == "horizontal":  # what another part reads, too, may be gone before it does
+        part = value.node
+        own = [part.operands[i] for i in inplace_pairs(part.op, value.index)]
+        return tuple(body.params.index(param) for param in own if body.users[param] == (part,))
     if len(body.results) > 1:
         # In one nest, or on one tile, all results of an element are computed before the first is stored.
         alike = op.kind in ("loops", "contraction") and all(r.shape == value.shape for r in body.results)

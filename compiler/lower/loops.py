@@ -6,17 +6,19 @@ outermost loop is spread over threads where the work pays for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from ..core.dims import Dim, DimExpr, Symbol, nominal, product, symbols_of
+from ..core.dims import Dim, DimExpr, Symbol, ceil_div, nominal, product, symbols_of
 from ..core.dtypes import DType
 from ..graph.graph import Graph, Value
 from ..kernel.builder import BlockBuilder, add, as_expr, cast, mul
 from ..kernel.ir import Buffer, Expr, Kernel, Load, Var
-from ..kernel.nest import CHUNK_WORK, FEW, column_blocks, spread
+from ..kernel.nest import CHUNK_WORK, FEW, column_block, spread
 from ..targets.target import Target
 from .affine import affine
-from .crossing import Access, Crossing, CrossingNest, crossing_loads, find_crossing
+from .crossing import Access, Crossing, CrossingNest, crossing_loads, crossing_space, find_crossing
 from .elements import Elements, computed, loads_of
 
 BLOCK = 4096  # elements of a one-dimensional nest in one block
@@ -38,10 +40,9 @@ def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
         elements = Elements(body, block, {})
         for value, buffer, own in zip(body.params, params, inputs):
             elements.computed[value] = reader(buffer, own)
-        if plans[shape].crossing is not None:
-            _emit_crossing(elements, plans[shape], list(zip(body.params, params, inputs)), [(v, b, outputs[b.name]) for v, b in stores], block)
-        else:
-            emit_nest(elements, plans[shape], [(v, b, outputs[b.name]) for v, b in stores], block, target)
+        plan = plans[shape]
+        with spread(block, *plan.space) as index:
+            emit_nest(elements, plan, list(zip(body.params, params, inputs)), [(v, b, outputs[b.name]) for v, b in stores], block, index)
     return Kernel(name, tuple(inputs) + tuple(outputs[b.name] for b in results), block.statements,
                   tuple(s.name for s in symbols.values()))
 
@@ -92,13 +93,53 @@ class NestPlan:
     vector: int | None
     width: int
     cost: int  # element operations for one element
-    streaming: bool = False
     crossing: Crossing | None = None
     accesses: tuple[Access, ...] = ()  # where the nest crosses over: its loads, then its stores
 
     @property
     def is_merged(self) -> bool:
         return any(len(r) > 1 for r in self.runs)
+
+    @cached_property
+    def outer(self) -> list[int]:
+        """The runs around the one that has the lanes."""
+        return [i for i in range(len(self.runs)) if i != self.vector]
+
+    @property
+    def lanes(self) -> Dim:
+        return 1 if self.vector is None else self.extents[self.vector]
+
+    @property
+    def block_size(self) -> int:
+        """Elements of the lanes' run that make a block, where it is cut."""
+        return max(self.width, min(BLOCK, 16 * CHUNK_WORK // self.cost // 16 * 16))
+
+    @cached_property
+    def spread_runs(self) -> int:
+        """How many of the outer runs go as one loop over threads: as many as give each its share; none where the work pays for none.
+        """
+        count = 0
+        if nominal(product(self.extents)) * self.cost >= 2 * CHUNK_WORK:
+            while count < len(self.outer) and nominal(product(self.extents[r] for r in self.outer[:count])) < MANY:
+                count += 1
+        return count
+
+    @cached_property
+    def is_blocked(self) -> bool:
+        """Whether the lanes' run is cut in blocks as well, since all outer runs are too few."""
+        work = nominal(product(self.extents)) * self.cost
+        few = nominal(product(self.extents[r] for r in self.outer)) < FEW
+        return work >= 2 * CHUNK_WORK and few and nominal(self.lanes) > self.block_size
+
+    @property
+    def space(self) -> tuple[tuple[Dim, ...], int]:
+        """(the space that is spread over threads, the work of one place of it)."""
+        if self.crossing is not None:
+            return crossing_space(self.crossing, self.extents, self.cost)
+        shared = tuple(self.extents[r] for r in self.outer[:self.spread_runs])
+        if self.is_blocked:
+            return (*shared, ceil_div(self.lanes, self.block_size)), min(self.block_size, nominal(self.lanes)) * self.cost
+        return shared, nominal(product(self.extents)) * self.cost // max(1, nominal(product(shared)))
 
 
 def plan_nest(body: Graph, params: list[Buffer], stores: list[tuple[Value, Buffer]], symbols, target: Target) -> NestPlan:
@@ -135,11 +176,11 @@ def plan_nest(body: Graph, params: list[Buffer], stores: list[tuple[Value, Buffe
     by_run = [None if form is None else Access(b, {None: form.get("", 0), **{i: form.get(f"$axis{run[-1]}", 0) for i, run in enumerate(runs)}})
               for form, b in zip(accesses, buffers)]
     crossing = find_crossing(extents, by_run[:len(found)], by_run[len(found):], target)
-    return NestPlan(tuple(map(tuple, runs)), tuple(extents), vector, width, cost, False, crossing, tuple(by_run) if crossing else ())
+    return NestPlan(tuple(map(tuple, runs)), tuple(extents), vector, width, cost, crossing, tuple(by_run) if crossing else ())
 
 
-def _emit_crossing(elements: Elements, plan: NestPlan, operands, stores, block: BlockBuilder) -> None:
-    """The loops of a nest that crosses over. `operands` and `stores` are (value, buffer, the kernel's own buffer)."""
+def _emit_crossing(elements: Elements, plan: NestPlan, operands, stores, block: BlockBuilder, place) -> None:
+    """The loops of a nest that crosses over."""
     count, write = len(plan.accesses) - len(stores), plan.crossing.write
     crossing = {id(a.buffer): a for a in crossing_loads(list(plan.accesses[:count]), write)}
     loads = [(v, b, Access(own, crossing[id(b)].steps)) for v, b, own in operands if id(b) in crossing]
@@ -151,7 +192,7 @@ def _emit_crossing(elements: Elements, plan: NestPlan, operands, stores, block: 
         for run, start in zip(plan.runs, starts):
             index[run[-1]] = start
         return tuple(index)
-    CrossingNest(plan.crossing, elements, plan.extents, plan.cost, loads, written, position, block).emit()
+    CrossingNest(plan.crossing, elements, plan.extents, loads, written, position, block).emit(place)
 
 
 SLOW = frozenset(("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "erfc", "sin", "cos", "tan", "pow", "div", "atan2", "sqrt", "rsqrt"))
@@ -212,21 +253,12 @@ def _lane_axis(runs, extents, accesses, target: Target) -> int | None:
     return best
 
 
-def emit_nest(elements: Elements, plan: NestPlan, stores, block: BlockBuilder, target: Target) -> None:
-    """The loops of one nest. `stores` are (value, buffer, the kernel's own buffer).
-
-    So many of the outer runs go as one loop over threads as give each its share; where all of them are too few, the lanes' run is
-    cut in blocks as well."""
+def emit_nest(elements: Elements, plan: NestPlan, operands, stores, block: BlockBuilder, place: Sequence[Expr]) -> None:
+    """The loops of one nest at one place of its space. `operands` and `stores` are (value, buffer, the kernel's own buffer)."""
+    if plan.crossing is not None:
+        _emit_crossing(elements, plan, operands, stores, block, place)
+        return
     position: list[Expr] = [as_expr(0)] * stores[0][0].type.rank
-    outer = [i for i in range(len(plan.runs)) if i != plan.vector]
-    extents = plan.extents
-    lanes = 1 if plan.vector is None else extents[plan.vector]
-    work = nominal(product(extents)) * plan.cost
-    spread_runs = 0
-    while spread_runs < len(outer) and nominal(product(extents[r] for r in outer[:spread_runs])) < MANY:
-        spread_runs += 1
-    size = max(plan.width, min(BLOCK, 16 * CHUNK_WORK // plan.cost // 16 * 16))
-    is_blocked = work >= 2 * CHUNK_WORK and nominal(product(extents[r] for r in outer)) < FEW and nominal(lanes) > size
 
     def store_lanes(start: Expr, count: Expr) -> None:
         elements.enter()
@@ -249,25 +281,14 @@ def emit_nest(elements: Elements, plan: NestPlan, stores, block: BlockBuilder, t
             store_lanes(start, count)
             return
         elements.enter()
-        with block.loop("i", extents[rest[0]]) as var:
+        with block.loop("i", plan.extents[rest[0]]) as var:
             position[plan.runs[rest[0]][-1]] = var
             nest(rest[1:], start, count)
         elements.leave()
 
-    if work < 2 * CHUNK_WORK:
-        nest(outer, as_expr(0), as_expr(lanes))
-        return
-    together = outer[:spread_runs]
-    shared = tuple(extents[r] for r in together)
     elements.enter()
-    if is_blocked:
-        with column_blocks(block, shared, lanes, size, plan.cost) as (index, start, count):
-            for run, at in zip(together, index):
-                position[plan.runs[run][-1]] = at
-            nest(outer[spread_runs:], start, count)
-    else:
-        with spread(block, shared, work // max(1, nominal(product(shared)))) as index:
-            for run, at in zip(together, index):
-                position[plan.runs[run][-1]] = at
-            nest(outer[spread_runs:], as_expr(0), as_expr(lanes))
+    for run, at in zip(plan.outer[:plan.spread_runs], place):
+        position[plan.runs[run][-1]] = at
+    start, count = column_block(block, place[-1], plan.lanes, plan.block_size) if plan.is_blocked else (as_expr(0), as_expr(plan.lanes))
+    nest(plan.outer[plan.spread_runs:], start, count)
     elements.leave()

@@ -34,6 +34,7 @@ from .weights import weight_layout
 
 LARGEST_GROUP = 64
 WINDOW = 256  # how many nodes ahead of its seed a group may reach: keeps fusion linear in the graph
+FAR = WINDOW // 2  # how many nodes ahead the readers of a value are, at least, that are to compute it themselves
 
 _VIEWS = (Reshape, Transpose, Slice, Broadcast)
 _CONTROL = (Cond, While, Scan)
@@ -89,12 +90,23 @@ class _Fusion:
         for node in nodes:
             if is_contraction(node) and node not in self.group_of:
                 self._close(self._gated(node) or self._grow(Group("contraction", [], set()), node))
-        for node in nodes:
-            if node in self.group_of or is_outside(node):
+        seeds = [node for node in nodes if not is_outside(node)]
+        for node in sorted(seeds, key=self._is_left_to_readers):
+            if node in self.group_of:
                 continue
             kind = "reduction" if isinstance(node.op, Reduce) else "loops" if node.op.has_element else "single"
             self._close(self._grow(Group(kind, [], set()), node))
         return self._emit()
+
+    def _is_left_to_readers(self, node: Node) -> bool:
+        """Whether a value with a number, such as a gradient that is scaled, is first offered to kernels far ahead that
+        read it: until then the value is in memory, as the result would be."""
+        read = [o for o in node.operands if not isinstance(o.op, (Broadcast, Constant))]
+        if not node.op.is_pointwise or len(read) != 1 or node.results[0] in self._graph_results:
+            return False
+        readers = [self.position[user] for user in self.graph.users.get(node.results[0], ())]
+        return (read[0].dtype.itemsize <= node.results[0].dtype.itemsize and len(readers) > 0
+                and min(readers) > self.position[node] + FAR)
 
     # ---- growing ------------------------------------------------------------------------------------------------------
     def _close(self, group: Group, members: list[Node] | None = None) -> None:
@@ -180,13 +192,17 @@ class _Fusion:
         while changed and len(group.nodes) < LARGEST_GROUP:
             changed = False
             members = set(group.nodes)
-            shape = without_units(group.shape)
+            shapes = {without_units(group.shape)}
+            if group.kind == "reduction":  # results may have fewer axes than what is reduced
+                shapes |= {without_units(r.shape) for n in group.nodes for r in n.results}
             for node in {o.node for n in group.nodes for o in n.operands if o.node is not None and o not in group.values}:
                 if node in self.group_of or is_outside(node) or not node.op.is_pointwise:
                     continue
-                if without_units(node.results[0].shape) != shape:
+                if without_units(node.results[0].shape) not in shapes:
                     continue
-                if any(u not in members for u in self.graph.users[node.results[0]]) or any(self._reaches(o, group) for o in node.operands):
+                if any(u not in members and not self._leaves(u) for u in self.graph.users[node.results[0]]):
+                    continue
+                if any(self._reaches(o, group) for o in node.operands):
                     continue
                 if group.kind in ("contraction", "gated") and group.nodes[0] in self.graph.users[node.results[0]]:
                     continue  # it makes an operand of the product, which is read from memory
@@ -198,6 +214,10 @@ class _Fusion:
                         continue
                 group.add(node)
                 changed = True
+
+    def _leaves(self, node: Node) -> bool:
+        """Whether `node` is a view of a result of the graph, which no kernel reads."""
+        return isinstance(node.op, _VIEWS) and all(self._leaves(u) for r in node.results for u in self.graph.users.get(r, ()))
 
     def _refusal(self, group: Group, node: Node) -> str | None:
         """Why `node` can't join `group`; None where it can, "" where there is nothing to say."""

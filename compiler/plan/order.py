@@ -7,6 +7,7 @@ unless the peak falls.
 from __future__ import annotations
 
 import heapq
+from itertools import accumulate
 
 from ..core.dims import nominal
 from ..graph.graph import Graph, Node, Value
@@ -21,14 +22,14 @@ def order_for_memory(graph: Graph) -> Graph:
     """`graph` with its nodes in an order of lower peak memory, or as it is."""
     if len(graph.nodes) > LARGEST_GRAPH:
         return graph
-    storage = _storages(graph)
+    storage = storages(graph)
     greedy = _schedule(graph, storage)
     if _peak(graph, greedy, storage) < _peak(graph, graph.nodes, storage):
         return Graph(graph.params, tuple(greedy), graph.results, graph.name, graph.result_names)
     return graph
 
 
-def _storages(graph: Graph) -> dict[Value, Value]:
+def storages(graph: Graph) -> dict[Value, Value]:
     """The value whose memory each value lies in: views in their operand's, operands of joins in the join."""
     found: dict[Value, Value] = {}
     for node in reversed(graph.nodes):
@@ -45,7 +46,8 @@ def _storages(graph: Graph) -> dict[Value, Value]:
     return found
 
 
-def _bytes(value: Value) -> int:
+def storage_bytes(value: Value) -> int:
+    """The bytes of memory that are planned for a storage: none for parameters and constants."""
     is_planned = value.node is not None and not isinstance(value.op, Constant)
     return nominal(value.type.nbytes) if is_planned else 0
 
@@ -68,14 +70,31 @@ def _peak(graph: Graph, order, storage: dict[Value, Value]) -> int:
         touched = {storage.get(v, v) for v in (*node.operands, *node.results)}
         for s in touched - live:
             live.add(s)
-            total += _bytes(s)
+            total += storage_bytes(s)
         peak = max(peak, total)
         for s in touched:
             left[s] -= 1
             if not left[s] and s not in kept:
                 live.discard(s)
-                total -= _bytes(s)
+                total -= storage_bytes(s)
     return peak
+
+
+def live_bytes(graph: Graph, storage: dict[Value, Value]) -> tuple[list[int], dict[Value, tuple[int, int]]]:
+    """(the bytes that are live at each node, the range of positions at which each storage is); results of the graph are
+    left out."""
+    position = {n: i for i, n in enumerate(graph.nodes)}
+    kept = {storage.get(r, r) for r in graph.results}
+    change, spans = [0] * (len(graph.nodes) + 1), {}
+    for s, nodes in _uses(graph, storage).items():
+        size = storage_bytes(s)
+        if s in kept or not size:
+            continue
+        positions = [position[n] for n in nodes]
+        start, end = spans[s] = min(positions), max(positions) + 1
+        change[start] += size
+        change[end] -= size
+    return list(accumulate(change[:-1])), spans
 
 
 def _schedule(graph: Graph, storage: dict[Value, Value]) -> list[Node]:
@@ -93,8 +112,8 @@ def _schedule(graph: Graph, storage: dict[Value, Value]) -> list[Node]:
 
     def change(node: Node) -> int:
         touched = {storage.get(v, v) for v in (*node.operands, *node.results)}
-        made = sum(_bytes(s) for s in touched if s not in live)
-        freed = sum(_bytes(s) for s in touched if left[s] == 1 and s not in kept)
+        made = sum(storage_bytes(s) for s in touched if s not in live)
+        freed = sum(storage_bytes(s) for s in touched if left[s] == 1 and s not in kept)
         return made - freed
     ready: dict[Node, int] = {}  # those that may run next, and what each would change
     queue: list[tuple[int, int]] = []  # (change, position); an entry whose change is no longer so is passed over

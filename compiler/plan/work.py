@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..core.dims import Dim, nominal, product
 from ..core.dtypes import DType
 from ..core.location import UNKNOWN, Location
-from ..graph.graph import Graph, Value
+from ..graph.graph import Graph, Node, Value
 from ..kernel.ir import Kernel
-from ..ops.control import graph_flops
+from ..ops.control import Fused, graph_flops
 from ..ops.pack import Unpack
 from ..ops.winograd import UnpackWinograd
 from .program import Branch, Launch, Loop, Place, Step
@@ -56,23 +57,38 @@ def _distinct(place: Place) -> Dim:
 def _read(group: Graph, operand: Value, size: Dim) -> Dim:
     """How many of an operand's `size` elements are read: no more than those that look it up make, such as an
     embedding's rows out of its table."""
-    users = group.users.get(operand, ())
-    if operand in group.results or not all(user.op.has_element for user in users):
+    if operand in group.results:
         return size
-    looked_up = sum((user.results[0].type.size for user in users), 0)
+    looked_up: Dim = 0
+    for user in group.users.get(operand, ()):
+        if isinstance(user.op, Fused):
+            looked_up = looked_up + _read(user.op.body, user.op.body.params[user.operands.index(operand)], size)
+        elif not user.op.has_element:
+            return size
+        else:
+            looked_up = looked_up + user.results[0].type.size
     return min(size, looked_up, key=nominal)
+
+
+def group_nodes(group: Fused | None) -> Iterator[Node]:
+    """What a group computes, in order, with the parts of a horizontal one opened."""
+    for node in group.body.nodes if group is not None else ():
+        if isinstance(node.op, Fused):
+            yield from group_nodes(node.op)
+        else:
+            yield node
 
 
 def launch_ops(launch: Launch) -> list[str]:
     """The names of the ops that a launch computes, in order, without those that only say where elements lie."""
-    nodes = launch.group.body.nodes if launch.group is not None else ()
+    nodes = group_nodes(launch.group)
     return [n.op.name for n in nodes if n.operands and not (n.op.is_view or isinstance(n.op, (Unpack, UnpackWinograd)))]
 
 
 def launch_places(launch: Launch) -> list[Location]:
     """The places of the user's program that a launch computes, each once: the one with the most operations first."""
     flops: dict[Location, int] = {} if launch.location in (None, UNKNOWN) else {launch.location: 0}
-    for node in launch.group.body.nodes if launch.group is not None else ():
+    for node in group_nodes(launch.group):
         if node.location is not UNKNOWN:
             flops[node.location] = flops.get(node.location,
                                              0) + nominal(node.op.flops(*(o.type for o in node.operands)))

@@ -16,8 +16,9 @@ from ...compiler.core.dims import evaluate
 from ...compiler.core.errors import LaminaError
 from ...compiler.graph.graph import Graph
 from ...compiler.kernel.interpret import run as run_kernel
-from ...compiler.ops.control import graph_at_extents, graph_flops
+from ...compiler.ops.control import Fused, graph_at_extents, graph_flops
 from ...compiler.plan.program import Launch
+from ...compiler.plan.work import group_nodes
 from ..report.labels import label_all
 from ..report.levels import Levels
 from .finding import Bisection, Difference, Finding, agree, difference
@@ -83,7 +84,9 @@ class LaunchSearch:
     def finding(self, stage: str, wrong: Wrong, *notes: str) -> Finding:
         launch, node = wrong.launch, self.nodes[id(wrong.launch)]
         inner = launch.group.body.results[wrong.result]
-        operators = [n.op.name for n in launch.group.body.nodes if n.op.name != "constant"]
+        while isinstance(inner.op, Fused):
+            inner = inner.op.body.results[inner.index]
+        operators = [n.op.name for n in group_nodes(launch.group) if n.op.name != "constant"]
         operator = inner.op.name if inner.op is not None else "parameter"
         if len(operators) > 1:
             operator += f", the last of {len(operators)} in the group {launch.label}"

@@ -16,7 +16,7 @@ from ...compiler.ops.winograd import UnpackWinograd
 from ...compiler.plan.place import place_buffer
 from ...compiler.plan.program import Launch, walk_launches
 from ...compiler.plan.text import print_place
-from ...compiler.plan.work import launch_ops, launch_places, launch_work
+from ...compiler.plan.work import group_nodes, launch_ops, launch_places, launch_work
 from ...compiler.templates.alternatives import tile_costs
 from .json import dim_data, type_data
 from .labels import label_values
@@ -26,7 +26,8 @@ from .schedule import Schedule, read_schedule
 TEMPLATES = {"loops": "loops over the elements of its results",
              "reduction": "loops over rows, reductions and what follows them in one pass",
              "attention": "attention: a block of scores at a time, which stay in cache",
-             "single": "loops that the op itself writes"}
+             "single": "loops that the op itself writes",
+             "horizontal": "the loops of independent groups, shared out together"}
 ALTERNATIVES = 4  # that are shown
 MOST_KERNELS = 20  # of one answer: an unrolled loop's line has thousands
 PRODUCTS = ("contraction", "gated")
@@ -52,7 +53,7 @@ class Explainer:
     @cached_property
     def keys(self) -> dict[int, set[Key]]:
         """The nodes that each kernel computes."""
-        return {number: {_key(n) for launch in launches if launch.group is not None for n in launch.group.body.nodes}
+        return {number: {_key(n) for launch in launches for n in group_nodes(launch.group)}
                 for number, launches in self.launches.items()}
 
     @cached_property
@@ -65,7 +66,7 @@ class Explainer:
 
     def summary(self) -> dict:
         """Every kernel in brief, and how often fusion refused for which reason."""
-        refusals = Counter(r.reason for r in self.levels.remarks if r.stage == "fuse" and not r.applied)
+        refusals = Counter(r.reason for r in self.levels.remarks if r.stage in ("fuse", "fuse-horizontal") and not r.applied)
         kernels = [{"kernel": self.program.kernels[number].name, "launches": len(launches),
                     "template": self.template(number),
                     "ops": launch_ops(launches[0]), "lines": [str(p) for p in launch_places(launches[0])]}

@@ -12,16 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lamina.compiler.core.options import Options
+from lamina.compiler.core.remarks import Remarks
 from lamina.compiler.graph.graph import Graph
 from lamina.compiler.graph.text import parse_graph, print_graph
 from lamina.compiler.passes.canonicalize import canonicalize
+from lamina.compiler.passes.lift_views import lift_views
+from lamina.compiler.plan.horizontal import fuse_horizontally
+from lamina.compiler.targets.find import find_target
 
 from ..graph.work import random_arrays, work
 
 HERE = Path(__file__).parent
 
 #: The passes that files may name: each takes a graph and gives one.
-PASSES = {"canonicalize": canonicalize}
+PASSES = {"canonicalize": canonicalize, "lift_views": lift_views,
+          "fuse_horizontally": lambda graph: fuse_horizontally(graph, find_target("x86-64-v3"), Options(), Remarks())}
 
 
 @dataclass

@@ -123,6 +123,31 @@ def test_an_access_outside_is_an_error(body, place):
         run(kernel, {"x": np.zeros(4, np.float32), "y": np.zeros(4, np.float32)}, {"n": 4})
 
 
+CHOICE = parse_kernel("""
+kernel either(in a: f32[3], out p: f32[3], in b: f32[3], out q: f32[3]) {
+  for part in 2 {
+    choose x: f32[3] role(in) = a, b at part
+    choose y: f32[3] role(out) = p, q at 1 - part
+    for i in 3 { y[i] = x[i] + f32(part) }
+  }
+}""")
+
+
+def test_buffers_are_chosen_by_number():
+    a, b = np.arange(3, dtype="f4"), np.full(3, 5, "f4")
+    p, q = np.zeros((2, 3), "f4")
+    run(CHOICE.verify(), {"a": a, "b": b, "p": p, "q": q})
+    np.testing.assert_array_equal(q, a)
+    np.testing.assert_array_equal(p, b + 1)
+    beyond = parse_kernel("kernel k(in n: i64[1], in a: f32[3], out y: f32[3]) "
+                          "{ choose x: f32[3] role(in) = a at n[0]\n y[0] = x[0] }").verify()
+    for number in (1, -1):
+        with pytest.raises(VerifyError, match=f"reaches x\\[{number}\\], outside of the shape"):
+            run(beyond, {"n": np.array([number]), "a": a, "y": p})
+    with pytest.raises(ShapeError, match="from arrays of different strides"):
+        run(CHOICE, {"a": a, "b": np.zeros(6, "f4")[::2], "p": p, "q": q})
+
+
 def test_arrays_that_do_not_fit():
     x, y = np.zeros((5, 40), np.float32), np.zeros((5, 40), np.float32)
     with pytest.raises(ShapeError, match="needs the extent of rows"):

@@ -1,6 +1,7 @@
 """Does a kernel's text read back as the same kernel?  Random kernels, all constants, symbolic dims, clear errors."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from lamina.compiler.core.dims import symbol
 from lamina.compiler.core.dtypes import ALL, INTEGERS, as_dtype, bool_, float32, float64, int64
 from lamina.compiler.core.errors import FormatError
 from lamina.compiler.kernel.ir import (BINARY, COMPARE, REDUCTIONS, UNARY, Accumulate, Alloc, Binary, Bitcast, Buffer,
-                                       Cast, Compare, Const, Fma, For, If, Kernel, Let, Load, Prefetch, Select, Store, Unary, Var)
+                                       Cast, Choose, Compare, Const, Fma, For, If, Kernel, Let, Load, Prefetch, Select, Store, Unary, Var)
 from lamina.compiler.kernel.text import parse_kernel, print_kernel, structural_key
 
 SOFTMAX = """\
@@ -85,7 +86,7 @@ def blocks(draw, depth, names):
     body, names = [], list(names)
     for _ in range(draw(st.integers(0, 3))):
         e = expressions(names)
-        kind = draw(st.sampled_from(["for", "if", "let", "alloc", "store", "accumulate", "prefetch"]))
+        kind = draw(st.sampled_from(["for", "if", "let", "alloc", "store", "accumulate", "prefetch", "choose"]))
         buffer = draw(st.sampled_from(BUFFERS))
         index = tuple(draw(e) for _ in buffer.shape)
         if kind in ("for", "if") and depth == 0:
@@ -109,8 +110,11 @@ def blocks(draw, depth, names):
             body.append(Store(buffer, index, draw(e), draw(st.booleans())))
         elif kind == "accumulate":
             body.append(Accumulate(buffer, index, draw(st.sampled_from(REDUCTIONS)), draw(e)))
-        else:
+        elif kind == "prefetch":
             body.append(Prefetch(buffer, index))
+        else:
+            choices = tuple(draw(st.lists(st.sampled_from(BUFFERS), min_size=1, max_size=3)))
+            body.append(Choose(replace(buffer, name=f"chosen{draw(st.integers(0, 9))}"), choices, draw(e)))
     return tuple(body)
 
 

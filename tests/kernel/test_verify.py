@@ -76,11 +76,27 @@ def kernel_of(body, params="in x: f32[4], out y: f32[4], out z: i64[4], in n: i6
     ("for i in 4 { let a: i64 = 3 * i // 2 + 1\ny[a] = 1.0 }", "index 0 of 'y' runs over 1..5"),
     ("y[4] = 1.0", "index 0 of 'y' runs over 4..4"),
     ("for i in 8 { y[min(i, 5)] = 1.0 }", "index 0 of 'y' runs over 0..5"),
+    ("choose a: f32[4] role(in) = x at 1.0", "the number of a choice is f32, not i64"),
+    ("choose a: f32[4] role(in) = x at 1", "the choice runs over 1..1, there are 1"),
+    ("choose a: f32[4] role(in) = x, y at 0", "'y' is no 'a'"),
+    ("choose a: f32[5] role(in) = x at 0", "'x' is no 'a'"),
+    ("choose a: i64[4] role(in) = x at 0", "'x' is no 'a'"),
+    ("stack t: f32[4]\nchoose a: f32[4] = t at 0", "'t' is chosen, which is no parameter"),
+    ("choose y: f32[4] role(in) = x at 0", "two buffers are called 'y'"),
+    ("choose a: f32[4] role(in) = x at 0\na[0] = 1.0", "'a' is written, its role is 'in'"),
+    ("if true { choose a: f32[4] role(in) = x at 0 }\ny[0] = a[0]", "the buffer 'a' is not declared here"),
 ])
 def test_broken_rule_is_named(body, message):
     with pytest.raises(VerifyError) as error:
         kernel_of(body).verify()
     assert message in str(error.value)
+
+
+def test_choices_are_equally_far_apart():
+    params = "in a: f32[4], in b: f32[4], out y: f32[4], in c: f32[4]"
+    kernel_of("choose any: f32[4] role(in) = a, b at 0\ny[0] = any[0]", params).verify()
+    with pytest.raises(VerifyError, match="the choices of 'any' are not equally far apart"):
+        kernel_of("choose any: f32[4] role(in) = a, b, c at 0\ny[0] = any[0]", params).verify()
 
 
 @pytest.mark.parametrize("body", [

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...core.dtypes import DType
-from ...kernel.ir import Binary, Bitcast, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
+from ...core.dtypes import DType, int64
+from ...kernel.ir import Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
 from .values import Val
 
 
@@ -48,6 +48,7 @@ class Emitter:
         self.bindings: dict[str, Val] = {}
         self.definitions: dict[str, Expr] = {}
         self.version: dict[str, int] = {}
+        self.arguments: dict[int, int] = {}  # which of the words at %args holds a parameter's address
         self.pointers: dict[int, Val] = {}
         self.slots: dict[int, dict[int, Val]] = {}
         self.lane_registers: set[int] = set()
@@ -99,6 +100,18 @@ class Emitter:
         types = ", ".join(_argument_types(arguments))
         self.declarations.add(f"declare {result} @{name}({types})")
         return f"call {result} @{name}({arguments})"
+
+    def argument(self, number: str, level: int) -> Val:
+        """The address that a word at %args holds."""
+        place = self.value(f"getelementptr inbounds i64, ptr %args, i64 {number}", int64, 1, level)
+        return self.value(f"load ptr, ptr {place.text}, align 8", int64, 1, level)
+
+    def pointer(self, buffer: Buffer) -> Val:
+        """The address of a buffer's memory; a parameter's is loaded when it is first asked for."""
+        found = self.pointers.get(id(buffer))
+        if found is None:
+            found = self.pointers[id(buffer)] = self.argument(str(self.arguments[id(buffer)]), 0)
+        return found
 
     # ---- variables -------------------------------------------------------------------------------------------------
     def bind(self, var: Var, value: Val, definition: Expr | None = None, varies: bool = False) -> None:

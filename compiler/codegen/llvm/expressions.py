@@ -359,7 +359,7 @@ def address(e: Emitter, buffer: Buffer, index: tuple[Expr, ...]) -> Val:
     if cached is None:
         cached = e._free[key] = (linear_index(buffer, index), buffer, index)
     offset = evaluate(e, cached[0], True)
-    base = e.pointers[id(buffer)]
+    base = e.pointer(buffer)
     if offset.text == "0":
         return base
     level = max(offset.level, base.level)
@@ -431,7 +431,7 @@ def _gather(e: Emitter, expr: Load, step: int | None, lanes: int) -> Val:
         offsets = Val("<" + ", ".join(f"i64 {i * step}" for i in range(lanes)) + ">", int64, lanes, 0)
         level = base.level
     else:
-        base = e.pointers[id(buffer)]
+        base = e.pointer(buffer)
         offsets = splat(e, evaluate(e, linear_index(buffer, expr.index)), lanes)
         level = max(base.level, offsets.level)
     places = "%" + e.fresh()
@@ -493,7 +493,7 @@ def store(e: Emitter, buffer: Buffer, index: tuple[Expr, ...], value: Val, strea
         return
     offsets = splat(e, evaluate(e, linear_index(buffer, index)), lanes)
     places = "%" + e.fresh()
-    base = e.pointers[id(buffer)]
+    base = e.pointer(buffer)
     e.line(f"  {places} = getelementptr inbounds {memory_type(buffer.dtype)}, ptr {base.text}, <{lanes} x i64> {offsets.text}")
     mask = mask or constant(True, bool_, lanes)
     name = f"llvm.masked.scatter.{_memory_suffix(buffer.dtype, lanes)}.v{lanes}p0"

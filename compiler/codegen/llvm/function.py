@@ -8,7 +8,7 @@ every number of threads, so results are bitwise equal.
 from __future__ import annotations
 
 from ...core.dtypes import int64
-from ...kernel.ir import Accumulate, For, If, Kernel, Let, Stmt, Store
+from ...kernel.ir import Accumulate, For, If, Kernel, Let, Stmt, Store, Var
 from .emitter import Emitter
 from .expressions import binary, evaluate
 from .statements import _state_keys, emit_block, emit_loop
@@ -26,16 +26,11 @@ def emit_kernel(kernel: Kernel, target, name: str) -> tuple[list[str], set[str]]
 
     def begin() -> Emitter:
         e = Emitter(target, written, name, begin, finish, outlined)
-        for i, p in enumerate((*kernel.params, *kernel.symbols)):
-            slot, value = f"%slot{i}", f"%arg{i}"
+        e.arguments = {id(p): i for i, p in enumerate(kernel.params)}
+        for i, symbol in enumerate(kernel.symbols, len(kernel.params)):
+            slot = f"%slot{i}"
             e.line(f"  {slot} = getelementptr inbounds i64, ptr %args, i64 {i}")
-            if isinstance(p, str):
-                from ...kernel.ir import Var
-                e.line(f"  {value} = load i64, ptr {slot}, align 8")
-                e.bind(Var(p), Val(value, int64, 1, 0))
-            else:
-                e.line(f"  {value} = load ptr, ptr {slot}, align 8")
-                e.pointers[id(p)] = Val(value, int64, 1, 0)
+            e.bind(Var(symbol), e.value(f"load i64, ptr {slot}, align 8", int64, 1, 0))
         return e
 
     def finish(e: Emitter, header: str) -> None:

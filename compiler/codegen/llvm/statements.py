@@ -7,7 +7,7 @@ from typing import Callable, Sequence
 
 from ...core.dtypes import bool_, int64
 from ...core.errors import CompilerError
-from ...kernel.ir import Accumulate, Alloc, Binary, Expr, For, If, Let, Load, Prefetch, Stmt, Store, Var
+from ...kernel.ir import Accumulate, Alloc, Binary, Choose, Expr, For, If, Let, Load, Prefetch, Stmt, Store, Var
 from ...kernel.sharing import expressions, postorder
 from .emitter import Emitter, Frame, VectorLoop, children
 from .expressions import address, binary, evaluate, fma, load, splat, store, written_offset
@@ -81,6 +81,13 @@ def _accumulate(e: Emitter, s: Accumulate) -> None:
     if offset not in slots:
         raise CompilerError(f"register buffer {buffer.name!r} is accumulated to before it is set")
     slots[offset] = _combine(e, s.op, slots[offset], s.value)
+
+
+def _choose(e: Emitter, s: Choose) -> None:
+    first, *more = [e.arguments[id(b)] for b in s.choices]
+    step = more[0] - first if more else 0
+    number = binary(e, "add", binary(e, "mul", evaluate(e, s.number), constant(step, int64)), constant(first, int64))
+    e.pointers[id(s.buffer)] = e.argument(number.text, e.level)  # not outside of a branch: there may be fewer
 
 
 def _prefetch(e: Emitter, s: Prefetch) -> None:
@@ -214,7 +221,7 @@ def _apart(e: Emitter, s: For) -> None:
             value = Val(f"%captured{i}", value.dtype, 1, 0)
         inner.bind(Var(name, value.dtype), value)
     for i, buffer in enumerate(buffers):
-        if buffer.space == "stack":
+        if buffer.space != "register" and id(buffer) not in e.arguments:
             parameters.append(f"ptr %outer{i}")
             arguments.append(f"ptr {e.pointers[id(buffer)].text}")
             inner.pointers[id(buffer)] = Val(f"%outer{i}", int64, 1, 0)
@@ -255,6 +262,9 @@ def captured(statements: Sequence[Stmt], e: Emitter) -> tuple[list[str], list]:
                 expression(s.value)
                 bound.add(s.var.name)
             elif isinstance(s, Alloc):
+                own.add(id(s.buffer))
+            elif isinstance(s, Choose):
+                expression(s.number)
                 own.add(id(s.buffer))
             else:
                 for x in (*s.index, *((s.value,) if not isinstance(s, Prefetch) else ())):
@@ -442,4 +452,5 @@ def _if(e: Emitter, s: If) -> None:
     _write_state(e, keys, merged)
 
 
-_EMIT = {Let: _let, Alloc: _alloc, Store: _store, Accumulate: _accumulate, Prefetch: _prefetch, For: _for, If: _if}
+_EMIT = {Let: _let, Alloc: _alloc, Store: _store, Accumulate: _accumulate, Prefetch: _prefetch,
+         Choose: _choose, For: _for, If: _if}
