@@ -42,7 +42,7 @@ def pull_custom_vjp(tape: Tape, op: CustomVjp, operands: Sequence[Value]) -> tup
 
     def pullback(cotangents):
         given = _float_zeros(tape.builder, results, cotangents)
-        found = iter(inline(tape.builder, op.backward, [*operands[len(own):], *residuals, *given]))
+        found = iter(inline(tape.builder, op.backward, [*operands[len(own):], *residuals, *given], op.name))
         return [next(found) if o.dtype.is_float and i < len(own) else None for i, o in enumerate(operands)]
     return results, pullback
 
@@ -63,7 +63,7 @@ def pull_custom_jvp(tape: Tape, op: CustomJvp, operands: Sequence[Value]) -> tup
 
     def pullback(cotangents):
         found = iter(inline(builder, _transposed(op.tangent, len(operands), count),
-                            [*operands, *still, *_float_zeros(builder, results, cotangents)]))
+                            [*operands, *still, *_float_zeros(builder, results, cotangents)], op.name))
         return [next(found) if o.dtype.is_float and i < len(own) else None for i, o in enumerate(operands)]
     return results, pullback
 
