@@ -26,7 +26,7 @@ def _own_operands(op: CustomVjp | CustomJvp, operands: Sequence[Value], active) 
     """The operands that the rule covers; an error where a derivative is taken by one that the function captured."""
     own = len(operands) - op.captured
     if any(active(i) for i in range(own, len(operands))):
-        raise UnsupportedError(f"{op.body.name!r} has a derivative of its own, and uses an array from around it that a "
+        raise UnsupportedError(f"{op.body.name} has a derivative of its own, and uses an array from around it that a "
                                f"derivative is taken by",
                                hint="pass the array as an argument, so that the rule covers it")
     return operands[:own]
@@ -49,7 +49,7 @@ def pull_custom_vjp(tape: Tape, op: CustomVjp, operands: Sequence[Value]) -> tup
 
 @push_rule(CustomVjp)
 def push_custom_vjp(builder, op, operands, tangents):
-    raise UnsupportedError(f"{op.body.name!r} has a rule for reverse mode alone",
+    raise UnsupportedError(f"{op.body.name} has a rule for reverse mode alone",
                            hint="lm.custom_jvp serves both modes")
 
 
