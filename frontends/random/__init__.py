@@ -15,5 +15,5 @@ from .discrete import bernoulli, categorical, choice, permutation, rademacher, r
 from .keys import PRNGKey, bits, fold_in, key, split
 
 __all__ = ["PRNGKey", "bernoulli", "beta", "binomial", "bits", "categorical", "cauchy", "choice", "dirichlet",
-           "exponential", "fold_in", "gamma", "gumbel", "key", "laplace", "logistic", "normal", "permutation", "poisson",
-           "rademacher", "randint", "shuffle", "split", "truncated_normal", "uniform"]
+           "exponential", "fold_in", "gamma", "gumbel", "key", "laplace", "logistic", "normal", "permutation",
+           "poisson", "rademacher", "randint", "shuffle", "split", "truncated_normal", "uniform"]
