@@ -89,7 +89,7 @@ def link_artifact(artifact: Artifact, model: CModel, output: Path, kind: str, li
     from ..compiler.codegen.standalone import baseline, standalone_ir
     from ..compiler.codegen.support import Array, Interface, SymbolFacts, main_ir, start_ir
     from ..compiler.targets.find import find_target
-    from ..runtime.elf import constant_offsets, write_constants
+    from ..runtime.constants import constant_offsets, write_constants
     from ..runtime.link import link
     manifest = artifact.manifest
     triple, target = manifest["target"]["triple"], find_target(manifest["target"]["name"])

@@ -53,7 +53,11 @@ class FormatError(LaminaError, ValueError):
 
 
 class BudgetError(LaminaError):
-    """The model does not fit the memory or time allowed."""
+    """The model does not fit the memory or time allowed; `needed` are the bytes that it takes, where that is known."""
+
+    def __init__(self, message: str, *, needed: int | None = None, location=None, hint: str | None = None):
+        super().__init__(message, location=location, hint=hint)
+        self.needed = needed
 
 
 class NanError(LaminaError, FloatingPointError):
