@@ -279,6 +279,20 @@ def test_native_code_is_the_same_with_and_without():
     assert type(plain) is lm.Executable
 
 
+def test_what_comes_from_the_cache_explains_as_well(tmp_path):
+    from lamina.frontends.cached import compile_cached
+    from lamina.frontends.compile import loaded
+    from lamina.runtime.cache import DiskCache
+    messages = []
+    for _ in range(2):
+        artifact = compile_cached(takes_a_logarithm, lm.TensorSpec((3,)), options=CHECKED,
+                                  cache=DiskCache(tmp_path, 1 << 30))
+        with pytest.raises(lm.NanError) as caught:
+            loaded(artifact, CHECKED)(array(1, -0.5, 3))
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1] and type(artifact.texts).__name__ == "TextsOnDemand"
+
+
 def test_a_program_that_is_checked_is_not_saved_or_built(tmp_path):
     exe = lm.compile(takes_a_logarithm, lm.TensorSpec((3,)), options=CHECKED)
     refused = "can't be saved or built(.|\n)*leave check_nans out"
