@@ -276,4 +276,7 @@ class _Rows(ReductionNest):
     def store(self, buffer: Buffer, index, value: Expr) -> None:
         self.block.store(self.scratch, (self.row_index, index[-1]), value)
 
+    def load(self, buffer: Buffer, index) -> Expr:
+        return load(self.scratch, (self.row_index, index[-1]))
+
 
