@@ -20,7 +20,7 @@ from ..targets.target import Target
 from .microkernel import accumulate_tile
 from .problem import Axis, contract_problem, decode, spread
 from .tile import choose_tile
-from .turned import turn_panel, turned_tile
+from .turned import clipped, turn_panel, turned_tile
 
 FEW_QUERIES = 3  # up to here a score is a dot product along the key's row; above, keys are packed into panels first
 
@@ -91,9 +91,8 @@ class _Attention:
                 base = add(base, mul(at, as_expr(axis.b)))
             first = block.let("first", mul(mod(unit, self.panels), width))
 
-            def key_start(lane: Expr) -> Expr:  # what pads repeats the last key
-                key = block.let("key", minimum(add(first, lane), sub(as_expr(self.keys), 1)))
-                return block.let("start", add(base, mul(key, as_expr(p.columns.b))))
+            def key_start(lane: Expr) -> Expr:
+                return add(base, mul(clipped(add(first, lane), self.keys, width), as_expr(p.columns.b)))
             size = turned_tile(depth, self.tile.lanes, self.dtype) if len(p.sums) == 1 and p.sums[0].b == 1 else None
             if size is not None:
                 def write(step: Expr, lane: Expr, value: Expr) -> None:
@@ -101,7 +100,7 @@ class _Attention:
                 turn_panel(block, self.dtype, size, width, depth, key_start, lambda at: Load(source, (at,)), write)
                 return
             with block.loop("lane", width) as lane:
-                start = key_start(lane)
+                start = block.let("start", key_start(lane))
                 target = block.let("target", add(mul(mul(unit, as_expr(depth)), width), lane))
 
                 def nest(axes, offset: Expr, flat: Expr) -> None:

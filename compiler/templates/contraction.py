@@ -27,7 +27,7 @@ from .microkernel import accumulate_tile
 from .narrow import is_narrow, lower_narrow
 from .problem import Axis, decode, find_main, make_problem
 from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, epilogue_cost, most_rows, tile_rows
-from .turned import turn_panel, turned_tile
+from .turned import clipped, turn_panel, turned_tile
 from .winograd import is_winograd, lower_winograd
 
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
@@ -156,9 +156,8 @@ class _Contraction:
             first = block.let("first", mul(mod(unit, panels), width))
             size = turned_tile(p.sum_count, self.tile.lanes, self.dtype) if len(p.sums) == 1 and p.sums[0].b == 1 else None
             if size is not None:
-                def start_of(lane: Expr) -> Expr:  # what pads repeats the last column
-                    column = minimum(add(first, lane), sub(as_expr(columns), 1))
-                    return add(base, mul(column, as_expr(p.columns.b)))
+                def start_of(lane: Expr) -> Expr:
+                    return add(base, mul(clipped(add(first, lane), columns, width), as_expr(p.columns.b)))
 
                 def write(k: Expr, lane: Expr, value: Expr) -> None:
                     block.store(self.workspace, (add(mul(add(mul(unit, p.sum_count), k), width), lane),), value)

@@ -7,7 +7,7 @@ from typing import Callable
 
 from ..core.dims import Dim
 from ..core.dtypes import DType
-from ..kernel.builder import BlockBuilder, add, cast, load, mul
+from ..kernel.builder import BlockBuilder, add, as_expr, cast, load, minimum, mul, sub
 from ..kernel.ir import Expr
 from ..lower.crossing import SMALLEST
 
@@ -17,6 +17,12 @@ def turned_tile(depth: Dim, lanes: int, dtype: DType) -> int | None:
     if not isinstance(depth, int) or dtype.itemsize < 4:
         return None
     return next((n for n in (lanes, lanes // 2, lanes // 4) if n >= SMALLEST and depth % n == 0), None)
+
+
+def clipped(column: Expr, columns: Dim, width: int) -> Expr:
+    """`column`, or the last one for those that fill up the last panel: what they hold is never stored."""
+    exact = isinstance(columns, int) and columns % width == 0
+    return column if exact else minimum(column, sub(as_expr(columns), 1))
 
 
 def turn_panel(block: BlockBuilder, dtype: DType, size: int, columns: int, depth: int,
