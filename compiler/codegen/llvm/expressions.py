@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ...core.dtypes import DType, bool_, float32, int32, int64
+from dataclasses import replace
+
+from ...core.dtypes import DType, bool_, float32, int32, int64, uint8
 from ...core.errors import CompilerError
 from ...kernel.builder import add, as_expr, binary as index_arithmetic, mul
 from ...kernel.ir import Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
@@ -14,6 +16,7 @@ from .operations import binary, fma, integer_power, select, splat, together
 from .shuffles import gather_lanes
 from .values import Val, constant, memory_type, register_type, suffix, vector_type
 
+NEAR = 4  # vectors that lanes are put together from, rather than read one by one
 _ROUNDING = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "roundeven"}
 _PREDICATE = {"eq": ("oeq", "eq", "eq"), "ne": ("une", "ne", "ne"), "lt": ("olt", "slt", "ult"), "le": ("ole", "sle", "ule"),
               "gt": ("ogt", "sgt", "ugt"), "ge": ("oge", "sge", "uge")}
@@ -261,7 +264,38 @@ def load(e: Emitter, expr: Load, lane_zero: bool) -> Val:
             name = f"llvm.masked.load.{_memory_suffix(buffer.dtype, lanes)}.p0"
             text = e.call(name, vector, f"ptr align {buffer.dtype.itemsize} {place.text}, {mask.type} {mask.text}, {vector} zeroinitializer")
         return _from_memory(e, e.value(text, buffer.dtype, lanes, level))
+    if mask is None:
+        found = [i * step for i in range(lanes)] if step is not None else e.lane_offsets(linear_index(buffer, expr.index))
+        offsets = found[0] if isinstance(found, tuple) else found
+        if offsets is not None and max(offsets) - min(offsets) < NEAR * lanes:
+            return _load_around(e, expr, offsets)
     return _gather(e, expr, step, lanes)
+
+
+def _load_around(e: Emitter, expr: Load, offsets: list[int]) -> Val:
+    """Lanes from places that lie near each other, by their offsets from the first one's: whole vectors are loaded, which
+    begin at the lowest place and end at the highest, and their lanes put in order."""
+    buffer, element = expr.buffer, memory_type(expr.buffer.dtype)
+    low, high = min(offsets), max(offsets)
+    first = address(e, buffer, expr.index)
+    level = load_level(e, buffer, first.level)
+    if low == high:
+        return splat(e, _from_memory(e, e.value(f"load {element}, ptr {first.text}, align {buffer.dtype.itemsize}", buffer.dtype, 1, level)),
+                     len(offsets))
+    size = min(len(offsets), 1 << (high - low + 1).bit_length() - 1)
+    starts = [*range(low, high - size + 2, size)]
+    if starts[-1] + size <= high:
+        starts.append(high - size + 1)
+    vectors: dict[int, Val] = {}
+    stored = uint8 if buffer.dtype.is_bool else buffer.dtype  # as it stands in memory
+    for start in starts:
+        place = first.text
+        if start:
+            place = "%" + e.fresh()
+            e.line(f"  {place} = getelementptr inbounds {element}, ptr {first.text}, i64 {start}", level)
+        text = f"load {vector_type(element, size)}, ptr {place}, align {buffer.dtype.itemsize}"
+        vectors[start] = e.value(text, stored, size, level)
+    return _from_memory(e, replace(gather_lanes(e, vectors, offsets, buffer.name), dtype=buffer.dtype))
 
 
 def _register(e: Emitter, buffer: Buffer, expr: Load, lane_zero: bool) -> Val:
