@@ -74,6 +74,11 @@ class Builder:
                 self._numbered[key] = known
         return known
 
+    def known(self, op, *operands: Value) -> Value | None:
+        """The result of `op` with these operands where it has been emitted."""
+        results = self._numbered.get((op, *map(id, operands)))
+        return results[0] if results is not None else None
+
     def _append(self, op, operands) -> tuple[Value, ...]:
         try:
             types = tuple(op.infer(*(o.type for o in operands)))

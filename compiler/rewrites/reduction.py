@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-
 from ..core.dims import bounds, product
 from ..graph.builder import Builder
+from ..graph.graph import Value
 from ..ops.constants import broadcast, filled, is_count
-from ..ops.elementwise import Div, Exp, Mul, Sub
+from ..ops.elementwise import Div, Exp, Mul, Neg, Sub
 from ..ops.rearrange import Broadcast, Transpose
 from ..ops.reduce import ArgReduce, Cumulative, Reduce
 from .rule import rule, used_once
@@ -81,6 +81,42 @@ def reduce_repeated(b: Builder, op, x):
         small = b.emit(Mul(), small, filled(b, small.type, count))
     left = [a for a in range(x.type.rank) if a not in op.axes]
     return broadcast(b, small, result.shape, tuple(left.index(axis) for axis in axes if axis in left))
+
+
+def _common_factor(op, x: Value) -> Value | None:
+    """The factor x as it is for each result, where it is the same for all that are summed into one."""
+    if not isinstance(x.op, Broadcast) or any(axis in op.axes for axis in x.op.axes):
+        return None
+    return source(x)
+
+
+@rule(Reduce)
+def sum_of_multiples(b: Builder, op, x):
+    """sum(x * broadcast(c)) -> sum(x) * c, where c is the same for all summands; sum(-x) -> -sum(x); one product further
+    within, sum((x * broadcast(c)) * y) -> sum(x * y) * c. What is summed is then what was there before it was scaled."""
+    if op.kind != "sum" or x.dtype.compute != x.dtype:
+        return None
+    if isinstance(x.op, Neg):
+        return b.emit(Neg(), b.emit(op, source(x)))
+    if not isinstance(x.op, Mul):
+        return None
+    (result,) = op.infer(x.type)
+    left = [a for a in range(x.type.rank) if a not in op.axes]
+
+    def scaled(factor: Value, axes: tuple[int, ...], summand: Value) -> Value:
+        wide = broadcast(b, factor, result.shape, tuple(left.index(axis) for axis in axes))
+        return b.emit(Mul(), b.emit(op, summand), wide)
+    for factor, other in (x.node.operands, x.node.operands[::-1]):
+        common = _common_factor(op, factor)
+        if common is not None:
+            return scaled(common, factor.op.axes, other)
+    for product, other in (x.node.operands, x.node.operands[::-1]):
+        if isinstance(product.op, Mul) and used_once(b, x):
+            for factor, inner in (product.node.operands, product.node.operands[::-1]):
+                common = _common_factor(op, factor)
+                if common is not None:
+                    return scaled(common, factor.op.axes, b.emit(Mul(), inner, other))
+    return None
 
 
 @rule(ArgReduce)
