@@ -6,10 +6,11 @@ from ..core.dims import bounds, product
 from ..graph.builder import Builder
 from ..graph.graph import Value
 from ..ops.constants import broadcast, filled, is_count
-from ..ops.elementwise import Div, Exp, Mul, Neg, Sub
+from ..ops.elementwise import Mul, Neg
 from ..ops.rearrange import Broadcast, Transpose
 from ..ops.reduce import ArgReduce, Cumulative, Reduce
 from .rule import rule, used_once
+from .softmax import is_softmax
 from .views import is_unit_reshape, reshape, source
 
 
@@ -114,7 +115,7 @@ def sum_of_multiples(b: Builder, op, x):
         if isinstance(product.op, Mul) and used_once(b, x):
             for factor, inner in (product.node.operands, product.node.operands[::-1]):
                 common = _common_factor(op, factor)
-                if common is not None:
+                if common is not None and not is_softmax(inner, factor):  # which its gradient keeps
                     return scaled(common, factor.op.axes, b.emit(Mul(), inner, other))
     return None
 
@@ -129,22 +130,3 @@ def place_in_unit(b: Builder, op, x):
 def accumulate_unit(b: Builder, op, x):
     """cumulative(x) -> x along an axis of extent 1."""
     return x if x.shape[op.axis] == 1 and not op.exclusive else None
-
-
-@rule(Div)
-def softmax_by_reciprocal(b: Builder, op, x, y):
-    """e / sum(e) -> e * (1 / sum(e)), for e = exp(x - max(x)): one division a row. Such a sum is 1 or more, so nothing overflows."""
-    if not isinstance(y.op, Broadcast) or not isinstance(x.op, Exp):
-        return None
-    total, shifted = source(y), source(x)
-    if not (isinstance(total.op, Reduce) and total.op.kind == "sum" and source(total) is x and isinstance(shifted.op, Sub)):
-        return None
-    largest = shifted.node.operands[1]
-    if not isinstance(largest.op, Broadcast) or largest.op != y.op:
-        return None
-    found = source(largest)
-    if not (isinstance(found.op, Reduce) and found.op.kind == "max" and found.op.axes == total.op.axes
-            and source(found) is shifted.node.operands[0]):
-        return None
-    reciprocal = b.emit(Div(), filled(b, total.type, 1), total)
-    return b.emit(Mul(), x, b.emit(y.op, reciprocal))
