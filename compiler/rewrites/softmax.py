@@ -12,22 +12,24 @@ from ..ops.elementwise import Add, Div, Exp, Mul, Sub
 from ..ops.rearrange import Broadcast
 from ..ops.reduce import Reduce
 from .rule import rule
-from .views import source
+from .views import is_unit_reshape, source
 
 
-def _exponentials(total: Value) -> Value | None:
-    """e, where `total` is its sum s."""
-    if not isinstance(total.op, Reduce) or total.op.kind != "sum":
+def _reduced(x: Value, kind: str) -> Value | None:
+    """The reduction of this kind that makes x, up to axes of extent 1."""
+    x = source(x) if is_unit_reshape(x) else x
+    return x if isinstance(x.op, Reduce) and x.op.kind == kind else None
+
+
+def _exponentials(total: Value, repeated: Broadcast) -> Value | None:
+    """e, where `total` is its sum s, `repeated` along its rows."""
+    sum_ = _reduced(total, "sum")
+    if sum_ is None or not isinstance(source(sum_).op, Exp) or not isinstance(source(source(sum_)).op, Sub):
         return None
-    e = source(total)
-    if not isinstance(e.op, Exp) or not isinstance(source(e).op, Sub):
-        return None
-    x, largest = source(e).node.operands
-    if not isinstance(largest.op, Broadcast):
-        return None
-    found = source(largest)
-    is_maximum = isinstance(found.op, Reduce) and found.op.kind == "max" and found.op.axes == total.op.axes and source(found) is x
-    return e if is_maximum else None
+    x, largest = source(source(sum_)).node.operands
+    found = _reduced(source(largest), "max") if largest.op == repeated else None
+    is_maximum = found is not None and found.op.axes == sum_.op.axes and source(found) is x
+    return source(sum_) if is_maximum else None
 
 
 def _reciprocals(x: Value) -> tuple[Value, Value] | None:
@@ -35,14 +37,14 @@ def _reciprocals(x: Value) -> tuple[Value, Value] | None:
     if not isinstance(x.op, Broadcast) or not isinstance(source(x).op, Div):
         return None
     one, total = source(x).node.operands
-    e = _exponentials(total) if is_filled_with(one, 1) else None
-    return (e, total) if e is not None and e.shape == x.shape else None
+    e = _exponentials(total, x.op) if is_filled_with(one, 1) else None
+    return (e, total) if e is not None else None
 
 
 @rule(Div)
 def softmax_by_reciprocal(b: Builder, op, x, y):
     """x / s -> x * (1 / s): one division a row."""
-    if not isinstance(y.op, Broadcast) or is_filled_with(x, 1) or _exponentials(source(y)) is None:
+    if not isinstance(y.op, Broadcast) or is_filled_with(x, 1) or _exponentials(source(y), y.op) is None:
         return None
     total = source(y)
     return b.emit(Mul(), x, b.emit(y.op, b.emit(Div(), filled(b, total.type, 1), total)))
