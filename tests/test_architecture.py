@@ -27,7 +27,7 @@ LAYERS = {
     "compiler.ops": ("core", "graph", "kernel"),
     "compiler.rewrites": ("core", "graph", "ops"),
     "compiler.transforms": ("core", "graph", "ops", "rewrites"),
-    "compiler.targets": ("core", "kernel"),
+    "compiler.targets": ("core", "kernel", "runtime.cpu_features"),
     "compiler.schedule": ("core", "kernel", "targets"),
     "compiler.lower": ("core", "graph", "kernel", "ops", "targets", "schedule"),
     "compiler.templates": ("core", "graph", "kernel", "ops", "targets", "schedule", "lower"),
