@@ -65,6 +65,9 @@ def build(model, output: str | os.PathLike, *specs, name: str | None = None, dim
 def as_artifact(model, *specs, dims: Mapping | None = None, options: Options | None = None,
                 state: int | Sequence[int] | None = None) -> Artifact:
     """The artifact of a model; what is compiled already is taken as it is."""
+    if (options or getattr(model, "options", None) or Options()).check_nans:
+        from .checked import refusal
+        raise refusal()
     artifact = getattr(model, "artifact", model)
     if isinstance(model, (str, os.PathLike)) and os.fspath(model).endswith(".lam"):
         from ..runtime.package import load_artifact

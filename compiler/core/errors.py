@@ -60,5 +60,19 @@ class BudgetError(LaminaError):
         self.needed = needed
 
 
+class NanError(LaminaError, FloatingPointError):
+    """A call gave a NaN, and `Options(check_nans=True)` asks where it comes from.
+
+    `output` is the first output that holds it. `operator` made it, of numbers alone, as a value of type `type`;
+    `location` is the user's line, and `backward_of` the operator whose derivative the code there computes, "" where it
+    is forward code. `operator` is "" where an input of the call, `input`, held the NaN already.
+    """
+
+    def __init__(self, message: str, *, output: str, operator: str = "", type=None, backward_of: str = "",
+                 input: str = "", location=None, hint: str | None = None):
+        super().__init__(message, location=location, hint=hint)
+        self.output, self.operator, self.type, self.backward_of, self.input = output, operator, type, backward_of, input
+
+
 class CompilerError(LaminaError):
     """An internal error of the compiler; names the stage."""

@@ -20,6 +20,11 @@ class Options:
     fuse          False keeps every operator in a kernel of its own (for looking and bisecting)
     weights       dtype in which constant float32 weights of products lie: "bfloat16", "float16", "int8" or "int4"
                   (passes/narrow_weights.py says what they lose); None keeps theirs. Arithmetic stays float32
+    check_nans    True: a call whose outputs hold a NaN raises NanError, which names the operator that made it, the
+                  user's line, and whether that is forward or backward code. Infinities alone are none, nor is a NaN
+                  that no output holds, such as one that `where` does not select. Calls alone are checked, in this
+                  process: a checked program isn't saved. Nothing is donated, so that the arguments are still there
+                  to look at
     check         "none", "each": run every level's interpreter after every pass and name the first that changes a number
     dump          folder into which every stage is written, or None
     """
@@ -29,6 +34,7 @@ class Options:
     winograd: bool = True
     fuse: bool = True
     weights: str | None = None
+    check_nans: bool = False
     check: str = "none"
     dump: str | None = None
 

@@ -75,6 +75,11 @@ class Builder:
                 self._numbered[key] = known
         return known
 
+    def known(self, op, *operands: Value) -> Value | None:
+        """The result of `op` with these operands where it has been emitted."""
+        results = self._numbered.get((op, *map(id, operands)))
+        return results[0] if results is not None else None
+
     def _append(self, op, operands, like: Node | None = None) -> tuple[Value, ...]:
         if like is not None and op is like.op and all([a.type is b.type for a, b in zip(operands, like.operands)]):
             types = like.result_types
@@ -146,12 +151,16 @@ def rebuild(graph: Graph, rules=None, transform: Callable | None = None, fold: b
     return builder.finish([env[r] for r in graph.results], graph.result_names)
 
 
-def inline(builder: Builder, graph: Graph, arguments: Sequence[Value]) -> tuple[Value, ...]:
-    """The results of `graph` emitted into `builder` with its parameters replaced by `arguments`."""
+def inline(builder: Builder, graph: Graph, arguments: Sequence[Value], backward_of: str = "") -> tuple[Value, ...]:
+    """The results of `graph` emitted into `builder` with its parameters replaced by `arguments`.
+
+    Nodes without a location get the builder's; `backward_of` marks them as that operator's backward code.
+    """
     env = dict(zip(graph.params, arguments))
     outer = builder.location
     for node in graph.nodes:
-        builder.location = node.location
+        place = outer if node.location is UNKNOWN else node.location
+        builder.location = place.backward(backward_of) if backward_of else place
         env.update(zip(node.results, builder.emit_all(node.op, *(env[o] for o in node.operands), like=node)))
     builder.location = outer
     return tuple(env[r] for r in graph.results)

@@ -104,14 +104,24 @@ def _cut(crossing: Crossing) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return {"square": ((c.read, c.write), ()), "apart": ((c.write,), (c.read,)), "joined": ((c.read,), (c.write,))}[c.kind]
 
 
-def crossing_space(crossing: Crossing, extents: Sequence[Dim], cost: int) -> tuple[tuple[Dim, ...], int]:
+def crossing_space(crossing: Crossing, extents: Sequence[Dim], accesses: Sequence[Access],
+                   cost: int) -> tuple[tuple[Dim, ...], int]:
     """(the space of the runs that are not in tiles and of the blocks of tiles, the work of one place of it)."""
     cut, whole = _cut(crossing)
-    runs = [extents[r] for r in range(len(extents)) if r not in (*cut, *whole)]
-    together = _together(cut)
-    blocks = [ceil_div(ceil_div(extents[r], crossing.tile), together) for r in cut]
-    work = (together * crossing.tile) ** len(cut) * nominal(product(extents[r] for r in whole)) * cost
-    return (*runs, *blocks), work
+    places = _walked(crossing, extents, crossing_loads(list(accesses), crossing.write))
+    work = (_together(cut) * crossing.tile) ** len(cut) * nominal(product(extents[r] for r in whole)) * cost
+    return tuple(count for _, count in places), work
+
+
+def _walked(crossing: Crossing, extents: Sequence[Dim], loads: Sequence[Access]) -> list[tuple[int, Dim]]:
+    """The runs around tiles, outermost first: each with its extent, or the number of its blocks of tiles."""
+    cut, whole = _cut(crossing)
+    runs = [r for r in range(len(extents)) if r not in (*cut, *whole)]
+    outer = [(r, extents[r]) for r in runs]
+    inner = [(r, ceil_div(ceil_div(extents[r], crossing.tile), _together(cut))) for r in cut]
+    if crossing.kind == "square" and runs and all(a.steps.get(runs[-1], 0) == extents[crossing.read] for a in loads):
+        outer.insert(-1, inner.pop())  # operands are read on and on, as memory gives them best
+    return [*outer, *inner]
 
 
 def _together(cut: Sequence[int]) -> int:
@@ -132,18 +142,17 @@ class CrossingNest:
     def emit(self, index: Sequence[Expr]) -> None:
         emit = {"square": self._square, "apart": self._apart, "joined": self._joined}[self.crossing.kind]
         c = self.crossing
-        cut, whole = _cut(c)
-        runs = [r for r in range(len(self.extents)) if r not in (*cut, *whole)]
+        cut, _ = _cut(c)
         tiles, together = [ceil_div(self.extents[r], c.tile) for r in cut], _together(cut)
-        starts: list[Expr] = [as_expr(0)] * len(self.extents)
-        for run, at in zip(runs, index):
-            starts[run] = at
+        walked = _walked(c, self.extents, [a for _, _, a in self.loads])
+        places = {run: at for (run, _), at in zip(walked, index)}
+        starts: list[Expr] = [places[r] if r in places and r not in cut else as_expr(0) for r in range(len(self.extents))]
 
         def nest(number: int) -> None:
             if number == len(cut):
                 emit(list(starts))
                 return
-            run, at = cut[number], index[len(runs) + number]
+            run, at = cut[number], places[cut[number]]
             left = sub(as_expr(tiles[number]), mul(at, together))
             count = minimum(left, together) if tiles[number] != 1 else as_expr(1)
             with self.block.loop("tile", self.block.let("tiles", count)) as t:

@@ -135,7 +135,7 @@ class NestPlan:
     def space(self) -> tuple[tuple[Dim, ...], int]:
         """(the space that is spread over threads, the work of one place of it)."""
         if self.crossing is not None:
-            return crossing_space(self.crossing, self.extents, self.cost)
+            return crossing_space(self.crossing, self.extents, self.accesses, self.cost)
         shared = tuple(self.extents[r] for r in self.outer[:self.spread_runs])
         if self.is_blocked:
             return (*shared, ceil_div(self.lanes, self.block_size)), min(self.block_size, nominal(self.lanes)) * self.cost
@@ -158,7 +158,7 @@ def plan_nest(body: Graph, params: list[Buffer], stores: list[tuple[Value, Buffe
     accesses = [affine(flat_index(load.buffer, load.index), names, symbols) for load in found.values()]
     accesses += [affine(flat_index(b, index), names, symbols) for _, b in stores]
     dtypes = [load.buffer.dtype for load in found.values()] + [b.dtype for _, b in stores]
-    bound = _used_outside_addresses((*values, *(s.value for s in trial.statements)), names)
+    bound = used_outside_addresses((*values, *(s.value for s in trial.statements)), names)
 
     axes = [i for i, d in enumerate(shape) if d != 1]
     runs: list[list[int]] = []
@@ -198,7 +198,7 @@ def _emit_crossing(elements: Elements, plan: NestPlan, operands, stores, block: 
 SLOW = frozenset(("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "erfc", "sin", "cos", "tan", "pow", "div", "atan2", "sqrt", "rsqrt"))
 
 
-def _used_outside_addresses(exprs, names: frozenset[str]) -> set[str]:
+def used_outside_addresses(exprs, names: frozenset[str]) -> set[str]:
     """Loop variables whose value itself is computed with (index ramps, bounds of pads), so that their axes can't merge."""
     used: set[str] = set()
     seen: set[int] = set()

@@ -7,15 +7,17 @@ pixels, its sums the window's positions and channels, and A is read where the in
 
 from __future__ import annotations
 
+from typing import Iterator
+
 from ..core.dims import Dim, nominal, product
 from ..core.errors import CompilerError
 from ..graph.graph import Graph
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
-from ..lower.loops import flatten, group_symbols, reader
+from ..lower.loops import flat_index, flatten, group_symbols, reader
 from ..ops.conv import Conv
-from ..targets.target import Target
+from ..targets.target import LINE_BYTES, Target
 from .apart import rows_apart
 from .depthwise import is_depthwise, lower_depthwise
 from .gates import find_gates
@@ -23,12 +25,14 @@ from .epilogue import store_results
 from .codes import accumulate_codes
 from .microkernel import accumulate_tile
 from .narrow import is_narrow, lower_narrow
-from .problem import Axis, decode, find_main, make_problem
+from .problem import Axis, decode, find_main, make_problem, spread
 from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, epilogue_cost, most_rows, tile_rows
+from .turned import clipped, turn_panel, turned_tile
 from .winograd import is_winograd, lower_winograd
 
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
 LEAST_AHEAD = 64  # steps of a sum that hide asking for the next tile's rows
+LONG_ROW = 1 << 10  # bytes: of shorter rows of a result, several lie in a page of memory
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
@@ -150,6 +154,15 @@ class _Contraction:
             for axis, at in zip((a for a in p.batch if a.b != 0), position):
                 base = add(base, mul(at, as_expr(axis.b)))
             first = block.let("first", mul(mod(unit, panels), width))
+            size = turned_tile(p.sum_count, self.tile.lanes, self.dtype) if len(p.sums) == 1 and p.sums[0].b == 1 else None
+            if size is not None:
+                def start_of(lane: Expr) -> Expr:
+                    return add(base, mul(clipped(add(first, lane), columns, width), as_expr(p.columns.b)))
+
+                def write(k: Expr, lane: Expr, value: Expr) -> None:
+                    block.store(self.workspace, (add(mul(add(mul(unit, p.sum_count), k), width), lane),), value)
+                turn_panel(block, self.dtype, size, width, p.sum_count, start_of, lambda at: Load(source, (at,)), write)
+                return
 
             def row(offset: Expr, flat: Expr) -> None:
                 count = as_expr(width) if isinstance(columns, int) and columns % width == 0 else \
@@ -186,7 +199,9 @@ class _Contraction:
         batch = p.batch_count
         flops = 2 * nominal(p.row_count) * nominal(p.columns.extent) * p.gates * nominal(p.sum_count)
         wanted = max(1, min(UNITS, flops * nominal(batch) // UNIT_FLOPS))
-        block_tiles = self._block_tiles(nominal(tiles), -(-wanted // max(1, nominal(panels) * nominal(batch))))
+        rows_first = self._panels_stay()
+        together = 1 if rows_first else nominal(panels)
+        block_tiles = self._block_tiles(nominal(tiles), -(-wanted // max(1, together * nominal(batch))))
         row_blocks = (tiles + (block_tiles - 1)) // block_tiles
         groups = max(1, min(nominal(panels), -(-wanted // max(1, nominal(row_blocks) * nominal(batch)))))
         group_panels = -(-nominal(panels) // groups)
@@ -202,16 +217,31 @@ class _Contraction:
             panel_count = self._part(first_panel, group_panels, panels, groups)
             first_tile = block.let("first_tile", mul(row_block, block_tiles))
             tile_count = self._part(first_tile, block_tiles, tiles, row_blocks)
+            loops = [("panel", panel_count, first_panel), ("tile", tile_count, first_tile)]
+            if rows_first:
+                loops.reverse()
+            (outer, *outer_range), (inner, *inner_range) = loops
             self.elements.enter()
-            with block.loop("panel", panel_count) as step:
-                panel = block.let("panel_number", add(first_panel, step))
-                self.elements.enter()
-                with block.loop("tile", tile_count) as number:
-                    self.elements.enter()
-                    self._one_tile(position, block.let("tile_number", add(first_tile, number)), panel)
-                    self.elements.leave()
-                self.elements.leave()
+            for at in self._steps(outer, *outer_range):
+                for number in self._steps(inner, *inner_range):
+                    tile_number, panel = (at, number) if outer == "tile" else (number, at)
+                    self._one_tile(position, tile_number, panel)
             self.elements.leave()
+
+    def _steps(self, name: str, count: Expr, first: Expr) -> Iterator[Expr]:
+        """The loop `name` around what is done with the one number that this yields."""
+        with self.block.loop(name, count) as step:
+            self.elements.enter()
+            yield self.block.let(f"{name}_number", add(first, step))
+            self.elements.leave()
+
+    def _panels_stay(self) -> bool:
+        """Whether the panels lie in half of the L2 cache, and the result, of long rows, does not: then each tile of rows meets
+        all panels in turn, so that the result is written row by row, as memory takes it best."""
+        p = self.problem
+        columns = nominal(p.columns.extent) * p.gates * self.dtype.itemsize
+        result = columns * nominal(p.batch_count * p.row_count)
+        return columns >= LONG_ROW and 2 * columns * nominal(p.sum_count) <= self.target.l2_bytes < result
 
     def _part(self, first: Expr, size: int, total: Dim, parts: Dim) -> Expr:
         if isinstance(total, int) and total % size == 0 or parts == 1:
@@ -304,6 +334,8 @@ class _Contraction:
         def right_factor(k: Expr, lane: Expr) -> Expr:
             return load(b, (add(add(b_base, mul(k, width) if packed else k), lane),))
         sums = [(s.extent, s.a, None if packed else s.b) for s in p.sums]
+        if left is None and valid is None:
+            self._ask_for_epilogue(batch, line, start, size, panel, columns)
         if p.codes:
             scales = self.own[p.scales]
             first_scale = block.let("scales", mul(panel, as_expr(p.sum_count // p.codes.group * width)))
@@ -319,6 +351,29 @@ class _Contraction:
             acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor,
                                   right_factor, ahead)
         self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
+
+    def _ask_for_epilogue(self, batch, line, start: Expr, size: int, panel: Expr, columns: int) -> None:
+        """Ask for what the epilogue reads of operands beyond the cache, while the tile is computed: no machine foresees rows of
+        so few columns each."""
+        p, block, shape = self.problem, self.block, self.problem.node.results[0].shape
+        read = [(b, self.own[v]) for v, b in zip(self.body.params, self.params) if v not in (p.a, p.b, p.scales) and self._streams(b, shape)]
+        if not read or len(self.rows.inner) > 1 or self.gates:
+            return
+        first = block.let("column", mul(panel, self.tile.width))
+        for buffer, own in read:
+            step = LINE_BYTES // buffer.dtype.itemsize
+            base = flat_index(buffer, spread(self._index(self._row_position(batch, line, start), first), shape, buffer.shape))
+            base = block.let("ahead", base)
+            apart = sum(buffer.strides[axis.dim] * axis.scale for axis in self.rows.inner)
+            for r in range(size):
+                for column in range(0, columns, step):
+                    block.prefetch(own, (add(base, add(mul(r, as_expr(apart)), column)),))
+
+    def _streams(self, buffer: Buffer, shape: tuple[Dim, ...]) -> bool:
+        """Whether an epilogue's operand comes from beyond the cache, an element for each of the result, columns side by side."""
+        if buffer.shape != shape or nominal(product(shape)) * buffer.dtype.itemsize <= self.target.l2_bytes:
+            return False
+        return buffer.strides[self.problem.columns.dim] == 1 and all(s != 0 for d, s in zip(shape, buffer.strides) if d != 1)
 
     def _rows_stream(self) -> bool:
         """Whether A comes from beyond the cache, tile by tile: one long sum over elements that lie side by side, in rows
@@ -410,9 +465,13 @@ class _Contraction:
         return [load(tile, (row, add(lane, i * self.tile.width))) for i in range(len(self.parts))]
 
     def _store(self, position: list[tuple[Axis, Expr]], column: Expr, values: list[Expr]) -> None:
-        node = self.problem.node
-        index: list[Expr] = [as_expr(0)] * node.results[0].type.rank
+        index = self._index(position, column)
+        store_results(self.block, self.elements, self.body, dict(zip(self.parts, values)), self.results, self.out, index)
+
+    def _index(self, position: list[tuple[Axis, Expr]], column: Expr) -> list[Expr]:
+        """The index into the result."""
+        index: list[Expr] = [as_expr(0)] * self.problem.node.results[0].type.rank
         for axis, at in (*position, (self.problem.columns, column)):
             if axis.dim is not None:
                 index[axis.dim] = add(index[axis.dim], mul(at, as_expr(axis.scale)))
-        store_results(self.block, self.elements, self.body, dict(zip(self.parts, values)), self.results, self.out, index)
+        return index

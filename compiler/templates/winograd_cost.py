@@ -15,9 +15,10 @@ TRANSFORM_COST = 6  # instructions for each element of a tile's transform: loade
 BYTE_COST = 2  # multiplications that a core does while one byte of weights comes from memory
 
 
-def choose_winograd(node: Node, target: Target) -> tuple[UnpackWinograd | None, str]:
+def choose_winograd(node: Node, is_constant: bool, target: Target) -> tuple[UnpackWinograd | None, str]:
     """(how the weights of the convolution `node` are transformed, why) where that is the cheapest way, (None, why) where
-    it is not. There is nothing to say ("") of convolutions that are not 3 x 3 over neighbouring pixels."""
+    it is not. There is nothing to say ("") of convolutions that are not 3 x 3 over neighbouring pixels. Weights that are
+    not `is_constant` are transformed in every run."""
     op = node.op
     if not isinstance(op, Conv) or node.operands[1].shape[:-2] != (TAPS, TAPS):
         return None, ""
@@ -37,7 +38,7 @@ def choose_winograd(node: Node, target: Target) -> tuple[UnpackWinograd | None, 
     for outputs in POINTS:
         if min(height, width) >= outputs:
             transform = UnpackWinograd(node.operands[1].shape, outputs, _width(columns, target))
-            costs[transform] = _cost(node, transform, target)
+            costs[transform] = _cost(node, transform, target) + (0 if is_constant else _window_cost(transform))
     shown = ", ".join([f"direct {_millions(direct)}", *(f"{_name(t)} {_millions(c)}" for t, c in costs.items())])
     best = min(costs, key=costs.__getitem__, default=None)
     if best is None or costs[best] >= direct:
@@ -74,6 +75,11 @@ def _cost(node: Node, transform: UnpackWinograd, target: Target) -> int:
     products = tiles * points * _padded((channels, columns), target)
     transforms = TRANSFORM_COST * nominal(tiling.tiles) * points * (channels + columns)
     return products + transforms + BYTE_COST * float32.itemsize * product(transform.packed_shape())
+
+
+def _window_cost(transform: UnpackWinograd) -> int:
+    """The product that transforms the windows, and writing what it makes."""
+    return (TAPS * TAPS + BYTE_COST * float32.itemsize) * product(transform.packed_shape())
 
 
 def _name(transform: UnpackWinograd) -> str:

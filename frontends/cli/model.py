@@ -23,7 +23,7 @@ def model_options(arguments) -> Options:
     """The compile options that were typed."""
     options = Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse,
                       winograd=not arguments.no_winograd, weights=arguments.weights, check=arguments.check,
-                      dump=arguments.dump)
+                      check_nans=getattr(arguments, "check_nans", False), dump=arguments.dump)
     return with_options(options, getattr(arguments, "options", ()))
 
 
@@ -225,19 +225,23 @@ def load_manifest(arguments, console) -> dict:
 
 
 def _no_compile_options(arguments) -> None:
+    if model_options(arguments).check_nans:
+        raise LaminaError(f"{arguments.model} is compiled: its graph, which explains a NaN, is not in it",
+                          hint="give the model that it was built from")
     if arguments.dim or arguments.spec or model_options(arguments) != Options():
         raise LaminaError(f"{arguments.model} is compiled already", hint="options of the compilation belong to `lamina build`")
 
 
 def load_executable(arguments, console):
     """MODEL ready to run: compiled now, or the artifact that it is."""
-    from ...runtime.executable import Executable
     if arguments.model.endswith(".lam"):
+        from ...runtime.executable import Executable
         from ...runtime.package import load_artifact
         _no_compile_options(arguments)
         return Executable(load_artifact(arguments.model))
+    from ..compile import loaded
     artifact = compile_model(arguments, console)
     if arguments.target != "host":
         from ...runtime.cpu_features import check_target
         check_target(artifact.manifest["target"], arguments.model)
-    return Executable(artifact)
+    return loaded(artifact, model_options(arguments))
