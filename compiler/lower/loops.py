@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..core.dims import Dim, DimExpr, Symbol, nominal, product, symbols_of
 from ..core.dtypes import DType
+from ..core.schedule import Schedule
 from ..graph.graph import Graph, Value
 from ..kernel.builder import BlockBuilder, add, as_expr, cast, mul
 from ..kernel.ir import Buffer, Expr, Kernel, Load, Var
@@ -23,7 +24,8 @@ BLOCK = 4096  # elements of a one-dimensional nest in one block
 MANY = 64  # iterations that give every thread its share; of fewer, more loops are spread together
 
 
-def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str,
+                    schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of a group without reductions. `params` and `results` are the buffers of the body's, in order."""
     symbols = group_symbols(body, *params, *results)
     block = BlockBuilder(symbols)
@@ -41,7 +43,7 @@ def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
         if plans[shape].crossing is not None:
             _emit_crossing(elements, plans[shape], list(zip(body.params, params, inputs)), [(v, b, outputs[b.name]) for v, b in stores], block)
         else:
-            emit_nest(elements, plans[shape], [(v, b, outputs[b.name]) for v, b in stores], block, target)
+            emit_nest(elements, plans[shape], [(v, b, outputs[b.name]) for v, b in stores], block, schedule)
     return Kernel(name, tuple(inputs) + tuple(outputs[b.name] for b in results), block.statements,
                   tuple(s.name for s in symbols.values()))
 
@@ -212,7 +214,7 @@ def _lane_axis(runs, extents, accesses, target: Target) -> int | None:
     return best
 
 
-def emit_nest(elements: Elements, plan: NestPlan, stores, block: BlockBuilder, target: Target) -> None:
+def emit_nest(elements: Elements, plan: NestPlan, stores, block: BlockBuilder, schedule: Schedule) -> None:
     """The loops of one nest. `stores` are (value, buffer, the kernel's own buffer).
 
     So many of the outer runs go as one loop over threads as give each its share; where all of them are too few, the lanes' run is
@@ -230,7 +232,7 @@ def emit_nest(elements: Elements, plan: NestPlan, stores, block: BlockBuilder, t
 
     def store_lanes(start: Expr, count: Expr) -> None:
         elements.enter()
-        interleave = 2 if plan.cost < 24 else 1
+        interleave = schedule.interleave or (2 if plan.cost < 24 else 1)
         if plan.vector is None:
             store_here()
         else:

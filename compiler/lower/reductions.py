@@ -8,6 +8,7 @@ the lanes.
 from __future__ import annotations
 
 from ..core.dims import bounds, nominal, product
+from ..core.schedule import Schedule
 from ..graph.graph import Graph, Value
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Var
@@ -25,9 +26,10 @@ MANY_ROWS = 2048  # so many rows are added up in parts: sums stay accurate, and 
 COLUMN_VECTORS = 4  # vectors of columns that are reduced together: whole cache lines, several adds in flight
 
 
-def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str,
+                    schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of a group whose reductions share one domain."""
-    nest = ReductionNest(body, params, results, target)
+    nest = ReductionNest(body, params, results, target, schedule=schedule)
     nest.emit()
     return Kernel(name, (*params, *results, *nest.block.workspaces), nest.block.statements, tuple(group_symbols(body, *params, *results)))
 
@@ -35,7 +37,8 @@ def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], ta
 class ReductionNest:
     """One reduction group while its loops are being written."""
 
-    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, block: BlockBuilder | None = None):
+    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target,
+                 block: BlockBuilder | None = None, schedule: Schedule = Schedule()):
         self.body, self.params, self.results, self.target = body, params, results, target
         self.domain = find_domain(body)
         self.block = block or BlockBuilder(group_symbols(body, *params, *results))
@@ -47,6 +50,7 @@ class ReductionNest:
         self.width = max(1, target.vector_bytes // max(4, widest))
         self.cost = 1 + sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes if not n.op.is_view)
         self.reduced = [a for a in self.domain.reduced if self.domain.shape[a] != 1] or list(self.domain.reduced[-1:])  # outermost first
+        self.interleave = schedule.interleave or (4 if self.cost < 12 else 2)
         self.stored: dict[Value, Buffer] = {}
         self.written: set[int] = set()
 
@@ -163,8 +167,7 @@ class ReductionNest:
                 operation = OPERATION[node.op.kind]
                 self.block.accumulate(register, (), "or" if value.dtype.is_bool and operation == "max" else
                                       "and" if value.dtype.is_bool and operation == "min" else operation, value)
-        interleave = 4 if self.cost < 12 else 2
-        self._loops(domain, reduced, position, width, interleave, visit)
+        self._loops(domain, reduced, position, width, self.interleave, visit)
         for operand in fresh:
             self._read_row(domain, operand, reduced)
         for node, register in zip(phase, registers):

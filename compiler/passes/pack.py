@@ -87,7 +87,8 @@ def _pack_groups(graph: Graph, packer: _Packer, target: Target, options: Options
             return None
         found = _constant_weights(main, op.body, operands)
         winograd = _winograd(main, node, found is not None, target, options, remarks)
-        layout = found and (winograd or weight_layout(main, found[0], len(find_gates(op.body, main)), target))
+        gates = len(find_gates(op.body, main))
+        layout = found and (winograd or weight_layout(main, found[0], gates, target, op.schedule))
         if not layout:
             return None
         operands, unpacks = list(operands), {}
@@ -113,7 +114,7 @@ def _constant_weights(main: Node, body: Graph, operands) -> tuple[int, tuple[int
 def _winograd(main: Node, node: Node, is_constant: bool, target: Target, options: Options,
               remarks: Remarks) -> UnpackWinograd | None:
     """How the weights are transformed where Winograd's algorithm is to be used; a remark says why, or why not."""
-    unpack, reason = choose_winograd(main, target)
+    unpack, reason = choose_winograd(main, target, node.op.schedule)
     if reason and not (is_constant and options.winograd):
         reason = "it is switched off (Options.winograd)" if is_constant else "its weights are no constant"
         unpack = None

@@ -231,13 +231,13 @@ class _Planner:
         """The number of the kernel for this group at these strides, made once for equal ones."""
         from ..graph.text import print_graph
         layout = ";".join(f"{p.shape}{p.strides}{p.storage.kind == 'constant'}" for p in (*operands, *results))
-        key = f"{op.kind}|{print_graph(body, locations=False)}|{layout}"
+        key = f"{op.kind}|{op.schedule}|{print_graph(body, locations=False)}|{layout}"
         number = self.kernel_of.get(key)
         if number is None:
             params = [place_buffer(f"in{i}", p, "constant" if p.storage.kind == "constant" else "in") for i, p in enumerate(operands)]
             outs = [place_buffer(f"out{i}", p, "out") for i, p in enumerate(results)]
             name = f"k{len(self.kernels)}_{_identifier(op.label or op.kind)}"
-            kernel = lower_group(op.kind, body, params, outs, self.target, name)
+            kernel = lower_group(op.kind, body, params, outs, self.target, name, op.schedule)
             number = self.kernel_of[key] = len(self.kernels)
             self.kernels.append(kernel)
             self.labels.append(op.label or op.kind)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ..core.dims import Dim, nominal, product
 from ..core.dtypes import DType
+from ..core.errors import CompilerError
+from ..core.schedule import Schedule
 from ..graph.graph import Graph
 from ..lower.loops import SLOW
 from ..targets.target import Target
@@ -31,36 +33,63 @@ class Tile:
         return self.vectors * self.lanes
 
 
-def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target, sets: int = 1) -> Tile:
+def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target, sets: int = 1,
+                schedule: Schedule = Schedule()) -> Tile:
     """The tile for a product of this many rows and columns: accumulators, held vectors and one broadcast fill the registers.
 
     Few rows take the widest tiles that hold them, so that weights stream in long runs and many sums are in flight. `sets` of
-    accumulators are live at once.
+    accumulators are live at once. What `schedule` says of rows and vectors holds instead, as far as there are so many.
     """
     lanes = target.lanes(dtype)
     registers = target.vector_registers
     widest = -(-nominal(columns) // lanes)
-    if not isinstance(rows, int):
-        vectors = max(1, min(target.tile_vectors, widest))
-        return Tile(min(most_rows(vectors, registers, sets), target.tile_rows), vectors, lanes)
-    fitting = (v for v in range(registers // 4, target.tile_vectors, -1) if most_rows(v, registers, sets) >= rows)
-    vectors = max(1, min(next(fitting, target.tile_vectors), widest))
-    return Tile(max(1, min(most_rows(vectors, registers, sets), rows)), vectors, lanes)
+    wanted = schedule.vectors or target.tile_vectors
+    if schedule.vectors is None and isinstance(rows, int):
+        fitting = (v for v in range(registers // 4, wanted, -1) if most_rows(v, registers, sets) >= rows)
+        wanted = next(fitting, wanted)
+    vectors = max(1, min(wanted, widest))
+    most = most_rows(vectors, registers, sets)
+    usual = most if isinstance(rows, int) else min(most, target.tile_rows)
+    return Tile(_height(rows, usual, most, schedule), vectors, lanes)
 
 
-def choose_gate_tile(rows: Dim, units: Dim, gates: int, dtype: DType, target: Target) -> Tile | None:
+def packed_tile(rows: Dim, width: int, dtype: DType, target: Target, sets: int = 1,
+                schedule: Schedule = Schedule()) -> Tile:
+    """The tile of a product whose right operand lies in panels of `width` columns."""
+    vectors = width // target.lanes(dtype)
+    most = most_rows(vectors, target.vector_registers, sets)
+    return Tile(_height(rows, most, most, schedule), vectors, target.lanes(dtype))
+
+
+def _height(rows: Dim, usual: int, most: int, schedule: Schedule) -> int:
+    """Rows of a tile: the `usual` ones or the schedule's, as far as there are so many; CompilerError beyond the `most`
+    that the registers hold."""
+    wanted = schedule.rows or usual
+    height = max(1, min(wanted, rows)) if isinstance(rows, int) else wanted
+    if height > most:
+        raise CompilerError(f"a schedule asks for {height} rows where the registers hold {most} of that width",
+                            hint="it was made for another target")
+    return height
+
+
+def choose_gate_tile(rows: Dim, units: Dim, gates: int, dtype: DType, target: Target,
+                     schedule: Schedule = Schedule()) -> Tile | None:
     """The tile of a product whose columns are `gates` parts of `units` each: its `vectors` are those of one gate, and a tile holds
     the same units of all gates. None where the registers are too few for that."""
     lanes, registers = target.lanes(dtype), target.vector_registers
     most = (registers - gates - 1) // gates
     if most < 1:
         return None
-    if not isinstance(rows, int):
-        return Tile(min(most, target.tile_rows), 1, lanes)
-    tiles = -(-rows // most)
-    size = -(-rows // max(1, tiles))
-    vectors = min(-(-IN_FLIGHT // (gates * max(1, size))), -(-nominal(units) // lanes))
-    return Tile(max(1, min(size, most_rows(gates * vectors, registers))), vectors, lanes)
+    widest = -(-nominal(units) // lanes)
+    size, vectors = min(most, target.tile_rows), 1
+    if isinstance(rows, int):
+        tiles = -(-rows // most)
+        size = -(-rows // max(1, tiles))
+        vectors = min(-(-IN_FLIGHT // (gates * max(1, size))), widest)
+    if schedule.vectors is not None:
+        vectors = max(1, min(schedule.vectors, widest))
+    most = most_rows(gates * vectors, registers)
+    return Tile(_height(rows, min(size, most), most, schedule), vectors, lanes)
 
 
 def most_rows(vectors: int, registers: int, sets: int = 1) -> int:
