@@ -45,7 +45,8 @@ def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...]
     artifact = cache.get_artifact(key)
     if artifact is None:
         artifact = _compile(graph, options, donate, cache, progress)
-        cache.put_artifact(key, artifact)
+        if _is_final(artifact):
+            cache.put_artifact(key, artifact)
     else:
         artifact.texts = TextsOnDemand(lambda: _compile(graph, options, donate, cache))
     return artifact
@@ -53,7 +54,9 @@ def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...]
 
 def _compile(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None, progress=None) -> Artifact:
     from ..compiler.driver import compile_graph  # late: what is in the cache needs no compiler
-    return compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress, write=writer(options), load=native_run)
+    from .tuning import bench_for
+    return compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress, write=writer(options), load=native_run,
+                         bench=bench_for(options, default_cache() if cache is None and options.check != "none" else cache))
 
 
 def writer(options: Options):
@@ -96,10 +99,15 @@ def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tu
     others = [_state(file) for file in files[1:]]
     key = _file_key(main, files, choices)
     artifact = _compile(graph, options, donate, cache, progress)
-    if [_state(file) for file in files] == [before, *others]:  # nobody wrote them meanwhile
+    if [_state(file) for file in files] == [before, *others] and _is_final(artifact):  # nobody wrote them meanwhile
         cache.put(names_key, json.dumps([os.path.relpath(file, path.parent.resolve()) for file in files[1:]]).encode())
         _store(cache, key, artifact, files)
     return artifact
+
+
+def _is_final(artifact: Artifact) -> bool:
+    """Whether another compilation would make no better code: all that the user wanted to have measured is."""
+    return not artifact.manifest.get("tuning", {}).get("left")
 
 
 def _store(cache: DiskCache, key: str, artifact: Artifact, files: list[Path]) -> None:
@@ -127,7 +135,11 @@ def _file_key(main: str, files: list[Path], choices: tuple[str, ...]) -> str:
 def _choices(options: Options, donate: tuple[int, ...]) -> tuple[str, ...]:
     """What else the code depends on; "host" is the level that this machine has."""
     from ..compiler.targets.find import find_target
-    return find_target(options.target).name, options.key(), repr(tuple(donate))
+    found = find_target(options.target).name, options.key(), repr(tuple(donate))
+    if options.tune is None:
+        return found
+    from .tuning import machine_key
+    return *found, *machine_key()
 
 
 def _state(path: Path) -> tuple:

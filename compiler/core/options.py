@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from .errors import LaminaError
@@ -20,6 +21,9 @@ class Options:
     fuse          False keeps every operator in a kernel of its own (for looking and bisecting)
     weights       dtype in which constant float32 weights of products lie: "bfloat16", "float16", "int8" or "int4"
                   (passes/narrow_weights.py says what they lose); None keeps theirs. Arithmetic stays float32
+    tune          seconds in which schedules of kernels are measured on this machine, and what is clearly faster than the
+                  heuristic's is taken; what was measured is kept in the cache and is not measured again, so that 0 takes
+                  what is known and measures nothing. None measures nothing and asks for nothing
     check         "none", "each": run every level's interpreter after every pass and name the first that changes a number
     dump          folder into which every stage is written, or None
     """
@@ -29,6 +33,7 @@ class Options:
     winograd: bool = True
     fuse: bool = True
     weights: str | None = None
+    tune: float | None = None
     check: str = "none"
     dump: str | None = None
 
@@ -37,9 +42,13 @@ class Options:
             raise LaminaError(f"Options.check is {self.check!r}", hint='it is "none" or "each"')
         if self.weights not in WEIGHTS:
             raise LaminaError(f"Options.weights is {self.weights!r}", hint=f"it is one of {', '.join(map(repr, WEIGHTS))}")
+        if self.tune is not None and not 0 <= self.tune < math.inf:
+            raise LaminaError(f"Options.tune is {self.tune}", hint="give seconds, 0 or more, or None to measure nothing")
         if self.max_memory is not None and self.max_memory < 0:
             raise LaminaError(f"Options.max_memory is {self.max_memory}", hint="give bytes, or None for no limit")
 
     def key(self) -> str:
-        """The text that stands for these options in cache keys (`dump` changes no code and is left out)."""
-        return ";".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "dump")
+        """The text that stands for these options in cache keys. `dump` changes no code and is left out, and so is how long
+        `tune` is: code is kept only once all is measured."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dump"} | {"tune": self.tune is not None}
+        return ";".join(f"{name}={value!r}" for name, value in values.items())

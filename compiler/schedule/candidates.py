@@ -68,8 +68,9 @@ def _tiles(body: Graph, target: Target) -> list[Schedule]:
     dtype = problem.node.results[0].dtype.compute
     own = choose_tile(problem.row_count, problem.columns.extent, dtype, target)
     costs = problem_costs(problem, target, (own.rows, own.width))
-    least = min(c.cycles for c in costs)
-    return [Schedule(vectors=c.columns // own.lanes) for c in costs[1:] if c.cycles <= TOO_SLOW * least]
+    least, most = min(c.cycles for c in costs), -(-nominal(problem.columns.extent) // own.lanes)
+    widths = [c.columns // own.lanes for c in costs[1:] if c.cycles <= TOO_SLOW * least]
+    return [Schedule(vectors=v) for v in widths if v <= most]
 
 
 def _winograd(main: Node, target: Target) -> list[Schedule]:

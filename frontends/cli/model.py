@@ -22,7 +22,7 @@ _ROOMS = tuple(str(Path(__file__).resolve().parents[2] / room) for room in ("com
 def model_options(arguments) -> Options:
     """The compile options that were typed."""
     options = Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse,
-                      winograd=not arguments.no_winograd, weights=arguments.weights, check=arguments.check,
+                      winograd=not arguments.no_winograd, weights=arguments.weights, tune=arguments.tune, check=arguments.check,
                       dump=arguments.dump)
     return with_options(options, getattr(arguments, "options", ()))
 

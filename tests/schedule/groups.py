@@ -94,10 +94,8 @@ def constants_of(node: Node) -> frozenset[int]:
 
 def with_schedule(graph: Graph, wanted: Node, schedule) -> Graph:
     """`graph`, whose group `wanted` has this schedule."""
-    places = iter(graph.nodes)
-
     def transform(builder, node, operands):
-        return builder.emit_all(replace(node.op, schedule=schedule), *operands) if next(places) is wanted else None
+        return builder.emit_all(replace(node.op, schedule=schedule), *operands) if node is wanted else None
     return rebuild(graph, transform=transform, fold=False)
 
 
