@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from .compiler.core.dtypes import (DType, bfloat16, bool_, bool_ as bool, float16, float32, float64, int8, int16,
                                    int32, int64, uint8, uint16, uint32, uint64)
-from .compiler.core.errors import (BudgetError, CompilerError, DTypeError, FormatError, LaminaError, ShapeError,
-                                   TraceError, UnsupportedError, VerifyError)
+from .compiler.core.errors import (BudgetError, CompilerError, DTypeError, FormatError, LaminaError, NanError,
+                                   ShapeError, TraceError, UnsupportedError, VerifyError)
 from .compiler.core.options import Options
 
 if TYPE_CHECKING:  # the list: type checkers and editors read it here, __getattr__ finds the same names below

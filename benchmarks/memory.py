@@ -2,10 +2,11 @@
 
     python benchmarks/memory.py --zoo DIR --models resnet50,minilm --threads 2
 
-One fresh process per contender and model, resident bytes from the system, child processes (compilers) not counted:
+Two fresh processes per contender and model, resident bytes from the system, child processes (compilers) not counted:
 
     base     contender imported, inputs in memory          peak     the most up to and including the first result
-    running  the most during further calls, less the base  planned  arena and its lower bound, where a contender tells
+    warm     the same in a second process, with the        running  the most during further calls, less the base
+             compile cache that the first one filled       planned  arena and its lower bound, where a contender tells
 
 Weights that are mapped from a file count as resident, like private copies do.
 """
@@ -32,14 +33,16 @@ def measure_memory(case: Case, contenders: list[ContenderSpec], threads: int, se
         result = Result(case.name, threads, spec.name)
         results.append(result)
         try:
-            with (tempfile.TemporaryDirectory(prefix="benchmark-") as cache,
-                  WorkerProcess(spec, threads, choose_cores(threads), Path(cache)) as worker):
-                loaded = worker.load(case, settings.load_timeout)
-                steady = worker.steady(FURTHER_CALLS)  # before the check, which brings the references into memory
-                checked = worker.check()
-                result.version, result.relative_error = worker.version, checked["relative_error"]
-                result.resident_before, result.peak = loaded["resident_before"], loaded["peak"]
-                result.running_peak, result.planned_memory = steady["peak"], checked["planned_memory"]
+            with tempfile.TemporaryDirectory(prefix="benchmark-") as cache:
+                with WorkerProcess(spec, threads, choose_cores(threads), Path(cache)) as worker:
+                    loaded = worker.load(case, settings.load_timeout)
+                    steady = worker.steady(FURTHER_CALLS)  # before the check, which brings the references into memory
+                    checked = worker.check()
+                    result.version, result.relative_error = worker.version, checked["relative_error"]
+                    result.resident_before, result.peak = loaded["resident_before"], loaded["peak"]
+                    result.running_peak, result.planned_memory = steady["peak"], checked["planned_memory"]
+                with WorkerProcess(spec, threads, choose_cores(threads), Path(cache)) as worker:
+                    result.warm_peak = worker.load(case, settings.load_timeout)["peak"]
         except WorkerError as error:
             result.error = str(error)
     return results
@@ -79,6 +82,7 @@ def main() -> None:
         for title, cell in (
             (f"base MB, {threads} thread(s)", lambda result: format_megabytes(result.resident_before)),
             ("peak MB to the first result", lambda result: format_megabytes(result.peak)),
+            ("peak MB of a warm start", lambda result: format_megabytes(result.warm_peak)),
             ("running MB over the base", above_base),
             ("planned arena MB (lower bound)", planned),
         ):

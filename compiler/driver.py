@@ -12,6 +12,7 @@ from .codegen.host import frame_layout, host_module
 from .codegen.module import kernel_module
 from .codegen.object import ObjectCompiler, compile_assembly
 from .codegen.support import EXPORTS, support_ir
+from .core.collection import collection_paused
 from .core.errors import BudgetError, LaminaError
 from .core.options import Options
 from .core.remarks import Remarks
@@ -27,7 +28,10 @@ from .targets.find import find_target
 from .targets.target import Target
 from .transforms.remat import rematerializations
 
+SURE = 0.8  # of the memory that is expected; a graph that takes more than is allowed even so is not tried
 
+
+@collection_paused()
 def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[int, ...] = (), cache=None,
                   progress: Callable[[str, int, int], None] | None = None,
                   after: str | None = None, write: Writer | None = None, load: Load | None = None,
@@ -80,13 +84,17 @@ def fitted(graph: Graph | None, target: Target, options: Options, remarks: Remar
            watch: Callable[[str, Graph], None], donate: tuple[int, ...], tuner: Pass | None) -> Program | None:
     """A program that fits the memory because it computes values again, with the least work that does; None where none
     fits."""
+    taken: list[float] = []  # arenas that were too large, for each byte that lives in their graphs
     for choice in rematerializations(graph, options.max_memory) if graph is not None else ():
+        if len(taken) > 1 and SURE * min(taken) * choice.live > options.max_memory:
+            continue
         own = Remarks()
         try:
             placed = run_pipeline(choice.graph, target, options, own, watch, "canonicalize-layout", tuner)
             program = planned(placed, target, options, donate)
-        except BudgetError:
+        except BudgetError as error:
             remarks.add("remat", graph.name, False, f"over the budget still: {choice.reason}")
+            taken.append(error.needed / choice.live)
             continue
         watch("canonicalize-layout", choice.graph)
         remarks.add("remat", graph.name, True, choice.reason)

@@ -70,7 +70,8 @@ STAGES = (
     Stage("order", lambda g, t, o, r: order_for_memory(g), "placed", "last: only now is it known what takes memory"),
 )
 
-TUNE = Stage("tune", lambda g, t, o, r: g, "fused", "once groups stand, and before weights take the layout of a schedule's tile")
+TUNE = Stage("tune", lambda g, t, o, r: g, "fused",
+             "measures groups that stand, before weights take the layout of a schedule's tile")
 
 
 def run_pipeline(graph: Graph, target: Target, options: Options, remarks: Remarks,

@@ -65,6 +65,9 @@ def build(model, output: str | os.PathLike, *specs, name: str | None = None, dim
 def as_artifact(model, *specs, dims: Mapping | None = None, options: Options | None = None,
                 state: int | Sequence[int] | None = None) -> Artifact:
     """The artifact of a model; what is compiled already is taken as it is."""
+    if (options or getattr(model, "options", None) or Options()).check_nans:
+        from .checked import refusal
+        raise refusal()
     artifact = getattr(model, "artifact", model)
     if isinstance(model, (str, os.PathLike)) and os.fspath(model).endswith(".lam"):
         from ..runtime.package import load_artifact
@@ -86,7 +89,7 @@ def link_artifact(artifact: Artifact, model: CModel, output: Path, kind: str, li
     from ..compiler.codegen.standalone import baseline, standalone_ir
     from ..compiler.codegen.support import Array, Interface, SymbolFacts, main_ir, start_ir
     from ..compiler.targets.find import find_target
-    from ..runtime.elf import constant_offsets, write_constants
+    from ..runtime.constants import constant_offsets, write_constants
     from ..runtime.link import link
     manifest = artifact.manifest
     triple, target = manifest["target"]["triple"], find_target(manifest["target"]["name"])

@@ -65,9 +65,18 @@ def executable(model: Model, *specs, dims: Mapping[str, Facts] | None = None, de
     """Compile a model, or take it from the cache, and load it."""
     if device not in DEVICES:
         raise UnsupportedError(f"there is no device {device!r}", hint="there is " + ", ".join(map(repr, DEVICES)))
-    from ..runtime.executable import Executable
     from .cached import compile_cached
-    artifact = compile_cached(model, *specs, dims=dims, options=options or Options(), donate=tuple(donate))
+    options = options or Options()
+    donate = () if options.check_nans else tuple(donate)  # what led to a NaN is computed again
+    return loaded(compile_cached(model, *specs, dims=dims, options=options, donate=donate), options)
+
+
+def loaded(artifact, options: Options):
+    """The Executable of what was compiled with `options`."""
+    from ..runtime.executable import Executable
+    if options.check_nans:
+        from .checked import CheckedExecutable
+        return CheckedExecutable(artifact, options, measure_roofline)
     return Executable(artifact, measure_roofline)
 
 

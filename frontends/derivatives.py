@@ -193,7 +193,8 @@ def _scalar(fun: Callable, has_aux: bool) -> Callable:
             raise shape_error(f"a gradient is that of one scalar, and {_name(fun)} returns {found}",
                               hint="reduce it with lm.mean or lm.sum; lm.vjp takes results of any shape")
         if not found.dtype.is_float:
-            raise dtype_error(f"{_name(fun)} returns {found}, and only floats have a derivative")
+            raise dtype_error(f"{_name(fun)} returns {found}, and only floats have a derivative",
+                              hint="cast it to a float; has_aux=True returns other results beside the loss")
         return result
     return checked
 

@@ -11,12 +11,16 @@ import re
 from typing import Any, Callable, Hashable, Iterable, Iterator
 
 from ..compiler.core.errors import LaminaError
+from ..compiler.core.location import capture
 
 LEAF = "*"
 
 
 class TreeError(LaminaError, ValueError):
-    """Trees whose structures do not fit."""
+    """Trees whose structures do not fit, at the user's line."""
+
+    def __init__(self, message: str, *, hint: str | None = None):
+        super().__init__(message, location=capture(), hint=hint)
 
 
 class Structure:
@@ -212,7 +216,8 @@ def map(function: Callable, tree, *rest, is_leaf: Callable[[Any], bool] | None =
     for other in rest:
         found, other_shape = flatten(other, is_leaf)
         if other_shape != shape:
-            raise TreeError(f"trees differ {difference(shape, other_shape)}")
+            raise TreeError(f"trees differ {difference(shape, other_shape)}",
+                            hint="tree.map takes the leaves at the same places of trees of one structure")
         others.append(found)
     return unflatten(shape, [function(*values) for values in zip(first, *others)])
 
@@ -233,7 +238,8 @@ def spread(prefix, tree, is_leaf: Callable[[Any], bool] | None = None, what: str
         if key == LEAF or above[0] is not key[0] or above[1] != key[1] or len(above[2]) != len(key[2]):
             apart = difference(Structure(above, 0), Structure(key, 0))
             apart = apart.replace("at the root", f"at {path}") if path else apart
-            raise TreeError(f"{what} and the tree that they are for differ {apart}")
+            raise TreeError(f"{what} and the tree that they are for differ {apart}",
+                            hint="a leaf stands for all below its place; else the structure is the same")
         for name, x, y in zip(_names(key[0], key[1], len(key[2])), above[2], key[2]):
             visit(x, y, path + name)
     visit(shape.key, structure(tree, is_leaf).key, "")

@@ -9,7 +9,6 @@ from typing import Sequence
 import numpy as np
 
 from ..compiler.core.errors import LaminaError, UnsupportedError
-from ..compiler.core.options import Options
 from ..compiler.core.types import TensorType
 from ..compiler.targets.find import find_target
 from ..runtime.artifact import Artifact
@@ -66,13 +65,10 @@ def machine_key() -> tuple[str, ...]:
     return processor_name(), f"{thread_limit()} threads"
 
 
-def bench_for(options: Options, cache: DiskCache | None) -> CachedBench | None:
-    """What measures for these options; None where they do not ask for it. UnsupportedError where code for their target does
-    not run here."""
-    if options.tune is None:
-        return None
+def bench_for(target_name: str, cache: DiskCache | None) -> CachedBench:
+    """What measures code for that target; UnsupportedError where it does not run here."""
     from ..runtime.cpu_features import check_target
-    target = find_target(options.target)
+    target = find_target(target_name)
     try:
         check_target({"name": target.name, "triple": target.triple, "required": list(target.required)}, "code for it")
     except LaminaError as error:

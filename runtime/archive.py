@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Sequence
 
 from .atomic import written_whole
-from .elf import read_symbols
+from .elf import read_object
 from .errors import UnsupportedError
 
 _LIMIT = 1 << 32  # the index holds 32-bit offsets
@@ -17,7 +17,7 @@ def write_archive(path, objects: Sequence[Path]) -> None:
     long_names = b"".join(o.name.encode() + b"/\n" for o in objects)
     symbols: list[tuple[str, int]] = []  # name, number of the object
     for number, path_of in enumerate(objects):
-        symbols += ((name, number) for name in read_symbols(_read(path_of), path_of.name).defined)
+        symbols += ((name, number) for name in read_object(_read(path_of), path_of.name).defined)
     names = b"".join(name.encode() + b"\0" for name, _ in symbols)
     index_bytes = 4 + 4 * len(symbols) + len(names)
     at = 8 + 60 + _even(index_bytes) + 60 + _even(len(long_names))

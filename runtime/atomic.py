@@ -31,6 +31,8 @@ def written_whole(path, *, durable: bool = True):
             if durable:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk doesn't say which file it was
+            error.filename = str(path)
         raise

@@ -1,63 +1,51 @@
-"""How does object code get into this process?  LLVM's linker; one runtime object with the thread pool for all models."""
+"""Which code is in this process?  That of the models that are loaded, and one runtime object with the thread pool for all of them."""
 
 from __future__ import annotations
 
-import itertools
 import threading
 from dataclasses import dataclass
+from typing import Mapping, Sequence
 
+from . import loader
+from .cpu_features import host_architecture
+from .errors import FormatError
 from .threads import add_pool
 
 _lock = threading.Lock()
-_numbers = itertools.count()
-_jit = None
-_support: dict[str, object] = {}
+_support: dict[str, Library] = {}
 
 
 @dataclass
 class Library:
-    """Linked object code. `tracker` keeps it mapped; `symbols` are the addresses asked for."""
+    """Linked object code: the addresses of its `symbols`, mapped as long as `memory` lives."""
 
-    tracker: object
+    memory: object
     symbols: dict[str, int]
-
-
-def _compiler():
-    global _jit
-    if _jit is None:
-        import llvmlite.binding as llvm
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_default_triple().create_target_machine(opt=1, reloc="pic", codemodel="small")
-        _jit = llvm.create_lljit_compiler(machine, use_jit_link=True)
-    return _jit
 
 
 def load_objects(objects: list[bytes], support: bytes, support_key: str, exports: tuple[str, ...], support_exports: tuple[str, ...]) -> Library:
     """Link `objects` into this process and find `exports`. `support` is linked once for each `support_key`."""
-    import llvmlite.binding as llvm
     with _lock:
-        jit = _compiler()
         runtime = _support.get(support_key)
         if runtime is None:
-            builder = llvm.JITLibraryBuilder().add_object_img(support).add_current_process()
-            for name in support_exports:
-                builder.export_symbol(name)
-            runtime = _support[support_key] = builder.link(jit, f"lamina_support_{next(_numbers)}")
-            add_pool({name: runtime[name] for name in support_exports})
-        builder = llvm.JITLibraryBuilder().add_current_process()
-        for name in support_exports:
-            builder.import_symbol(name, runtime[name])
-        for image in objects:
-            builder.add_object_img(image)
-        for name in exports:
-            builder.export_symbol(name)
-        tracker = builder.link(jit, f"lamina_model_{next(_numbers)}")
-        return Library(tracker, {name: tracker[name] for name in exports})
+            runtime = _support[support_key] = _link([support], {}, support_exports)
+            add_pool(runtime.symbols)
+        return _link(objects, runtime.symbols, exports)
 
 
 def support_function(name: str) -> int | None:
     """The address of a function of the runtime object, once a model is loaded."""
     for runtime in _support.values():
-        return runtime[name]
+        return runtime.symbols[name]
     return None
+
+
+def _link(objects: Sequence[bytes], imports: Mapping[str, int], exports: Sequence[str]) -> Library:
+    if host_architecture() not in loader.ARCHITECTURES:
+        from .jit_linker import link
+        return Library(*link(objects, imports, exports))
+    memory, symbols = loader.load(objects, imports)
+    missing = [name for name in exports if name not in symbols]
+    if missing:
+        raise FormatError(f"the code lacks {', '.join(missing)}", hint="compile the model again")
+    return Library(memory, {name: symbols[name] for name in exports})

@@ -31,7 +31,8 @@ def thread_limit() -> int:
     """How many threads were asked for: by set_num_threads, else by LAMINA_NUM_THREADS, else by the CPUs of the process."""
     if _limit is not None:
         return _limit
-    return num_threads_setting() or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return num_threads_setting() or usable
 
 
 def add_pool(exports: dict[str, int]) -> None:

@@ -27,7 +27,7 @@ LAYERS = {
     "compiler.ops": ("core", "graph", "kernel"),
     "compiler.rewrites": ("core", "graph", "ops"),
     "compiler.transforms": ("core", "graph", "ops", "rewrites"),
-    "compiler.targets": ("core", "kernel"),
+    "compiler.targets": ("core", "kernel", "runtime.cpu_features"),
     "compiler.lower": ("core", "graph", "kernel", "ops", "targets"),
     "compiler.templates": ("core", "graph", "kernel", "ops", "targets", "lower"),
     "compiler.passes": ("core", "graph", "kernel", "ops", "rewrites", "transforms", "targets", "lower", "templates"),

@@ -34,7 +34,10 @@ class Settings:
 
 @dataclass
 class Result:
-    """One contender on one workload. `error` says why there is no time; bytes are of the contender's process."""
+    """One contender on one workload. `error` says why there is no time; bytes are of the contender's process.
+
+    `beside_busy` are seconds of calls beside a busy process, `idle_share` the part of a core that it takes uncalled.
+    """
 
     workload: str
     threads: int
@@ -47,9 +50,12 @@ class Result:
     warm_seconds: float | None = None
     resident_before: int | None = None
     peak: int | None = None
+    warm_peak: int | None = None
     running_peak: int | None = None
     artifact_bytes: int | None = None
     planned_memory: dict[str, int] | None = None
+    beside_busy: list[float] | None = None
+    idle_share: float | None = None
     error: str | None = None
 
     @property

@@ -78,6 +78,10 @@ class WorkerProcess:
         """See `worker.Worker.steady`."""
         return self._exchange({"command": "steady", "calls": calls}, timeout)
 
+    def idle(self, seconds: float) -> dict:
+        """See `worker.Worker.idle`."""
+        return self._exchange({"command": "idle", "seconds": seconds}, seconds + 60)
+
     def end(self) -> None:
         """Ask the process to quit, then kill what is left of its session. Safe to call twice."""
         if self._log.closed:

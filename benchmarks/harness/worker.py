@@ -7,6 +7,7 @@ After the answer come commands, one per line, each answered by one line, {"ok": 
     check                                    compare one call's outputs with the references
     time    seconds, calls                   time single calls for so long or so many
     steady  calls                            memory while the loaded model runs again
+    idle    seconds                          processor time while the loaded model waits
     quit
 """
 
@@ -109,6 +110,13 @@ class Worker:
         memory = read_resident()
         return {"resident": memory["resident"], "peak": memory["peak"] if is_reset else None}
 
+    def idle(self, seconds: float) -> dict:
+        """Processor time of all threads while nobody calls, some time after the last call."""
+        self.call()
+        before = time.process_time()
+        time.sleep(seconds)
+        return {"processor_seconds": time.process_time() - before}
+
 
 def count_preemptions() -> int:
     """Involuntary context switches of all threads of this process so far."""
@@ -141,7 +149,8 @@ def serve() -> None:
 
     if not reply(start, json.loads(sys.stdin.readline())):
         return
-    commands = {"load": worker.load, "check": worker.check, "time": worker.time, "steady": worker.steady}
+    commands = {"load": worker.load, "check": worker.check, "time": worker.time, "steady": worker.steady,
+                "idle": worker.idle}
     for line in sys.stdin:
         message = json.loads(line)
         command = message.pop("command")

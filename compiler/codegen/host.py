@@ -22,6 +22,7 @@ from ..kernel.ir import For
 from ..plan.program import Branch, Launch, Loop, Place, Program, Step
 from ..targets.target import Target
 from .module import attributes
+from .object import UNOPTIMIZED
 
 ALIGNMENT = 64
 
@@ -318,6 +319,6 @@ full:
         declarations += ["declare i64 @llvm.readcyclecounter()",
                          "declare i64 @llvm.read_volatile_register.i64(metadata)",
                          '!1 = !{!"branch_weights", i32 1, i32 4095}', '!2 = !{!"cntvct_el0"}']
-        return "\n".join([f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "",
+        return UNOPTIMIZED + "\n".join([f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "",
                           *arrays, "", self._measure(), "", *declarations,
                           attributes(self.target)]) + "\n"

@@ -12,6 +12,10 @@ from typing import Callable
 from ..core.errors import CompilerError
 from ..targets.target import Target
 
+#: The first line of a module whose code is generated in one pass: what runs once for each launch of a kernel gains nothing
+#: from better registers, whose allocation takes time that grows faster than the module.
+UNOPTIMIZED = "; unoptimized\n"
+
 _local = threading.local()
 
 
@@ -64,18 +68,18 @@ def _warm_up(llvm) -> None:
     machine.emit_assembly(module)
 
 
-def _machine(target: Target):
+def _machine(target: Target, level: int):
     import llvmlite.binding as llvm
     machines = _local.__dict__.setdefault("machines", {})
-    if target.name not in machines:
-        machines[target.name] = llvm.Target.from_triple(target.triple).create_target_machine(
-            cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small")
-    return machines[target.name]
+    if (target.name, level) not in machines:
+        machines[target.name, level] = llvm.Target.from_triple(target.triple).create_target_machine(
+            cpu=target.cpu, features=target.features, opt=level, reloc="pic", codemodel="small")
+    return machines[target.name, level]
 
 
 def _module(text: str, target: Target):
     import llvmlite.binding as llvm
-    machine = _machine(target)
+    machine = _machine(target, 0 if text.startswith(UNOPTIMIZED) else 2)
     try:
         module = llvm.parse_assembly(text, llvm.create_context())
         module.triple, module.data_layout = target.triple, str(machine.target_data)

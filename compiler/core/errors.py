@@ -53,7 +53,25 @@ class FormatError(LaminaError, ValueError):
 
 
 class BudgetError(LaminaError):
-    """The model does not fit the memory or time allowed."""
+    """The model does not fit the memory or time allowed; `needed` are the bytes that it takes, where that is known."""
+
+    def __init__(self, message: str, *, needed: int | None = None, location=None, hint: str | None = None):
+        super().__init__(message, location=location, hint=hint)
+        self.needed = needed
+
+
+class NanError(LaminaError, FloatingPointError):
+    """A call gave a NaN, and `Options(check_nans=True)` asks where it comes from.
+
+    `output` is the first output that holds it. `operator` made it, of numbers alone, as a value of type `type`;
+    `location` is the user's line, and `backward_of` the operator whose derivative the code there computes, "" where it
+    is forward code. `operator` is "" where an input of the call, `input`, held the NaN already.
+    """
+
+    def __init__(self, message: str, *, output: str, operator: str = "", type=None, backward_of: str = "",
+                 input: str = "", location=None, hint: str | None = None):
+        super().__init__(message, location=location, hint=hint)
+        self.output, self.operator, self.type, self.backward_of, self.input = output, operator, type, backward_of, input
 
 
 class CompilerError(LaminaError):

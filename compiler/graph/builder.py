@@ -51,9 +51,10 @@ class Builder:
         results = self.emit_all(op, *operands)
         return results[0] if len(results) == 1 else results
 
-    def emit_all(self, op, *operands: Value) -> tuple[Value, ...]:
-        from ..ops.constant import Constant
-        if isinstance(op, Constant):
+    def emit_all(self, op, *operands: Value, like: Node | None = None) -> tuple[Value, ...]:
+        """Apply `op`: all of its results. `like` is the node that is emitted anew: its result types hold for operands of the types
+        that it has."""
+        if op.is_constant:
             return (self.constant(op.array, op.label),)
         for rule in self.rules.get(type(op), ()):
             replaced = rule(self, op, operands)
@@ -69,25 +70,27 @@ class Builder:
         except TypeError:  # an op with an unhashable field is never shared
             key, known = None, None
         if known is None:
-            known = self._append(op, operands)
+            known = self._append(op, operands, like)
             if key is not None:
                 self._numbered[key] = known
         return known
 
-    def _append(self, op, operands) -> tuple[Value, ...]:
-        try:
-            types = tuple(op.infer(*(o.type for o in operands)))
-        except LaminaError as error:
-            if error.location is None and str(self.location):
-                error.location = self.location
-            raise
+    def _append(self, op, operands, like: Node | None = None) -> tuple[Value, ...]:
+        if like is not None and op is like.op and all([a.type is b.type for a, b in zip(operands, like.operands)]):
+            types = like.result_types
+        else:
+            try:
+                types = tuple(op.infer(*(o.type for o in operands)))
+            except LaminaError as error:
+                if error.location is None and str(self.location):
+                    error.location = self.location
+                raise
         node = Node(op, tuple(operands), types, self.location)
         self.nodes.append(node)
         return node.results
 
     def _fold(self, op, operands) -> tuple[Value, ...] | None:
-        from ..ops.constant import Constant
-        if not all(isinstance(o.op, Constant) for o in operands) or op.expands or has_symbols(op):
+        if op.expands or not all(o.node is not None and o.node.op.is_constant for o in operands) or has_symbols(op):
             return None
         types = op.infer(*(o.type for o in operands))
         if not all(t.is_static for t in types):
@@ -136,19 +139,23 @@ def rebuild(graph: Graph, rules=None, transform: Callable | None = None, fold: b
         builder.location = node.location
         results = transform(builder, node, operands) if transform is not None else None
         if results is None:
-            results = builder.emit_all(node.op, *operands)
+            results = builder.emit_all(node.op, *operands, like=node)
         elif isinstance(results, Value):
             results = (results,)
         env.update(zip(node.results, results))
     return builder.finish([env[r] for r in graph.results], graph.result_names)
 
 
-def inline(builder: Builder, graph: Graph, arguments: Sequence[Value]) -> tuple[Value, ...]:
-    """The results of `graph` emitted into `builder` with its parameters replaced by `arguments`."""
+def inline(builder: Builder, graph: Graph, arguments: Sequence[Value], backward_of: str = "") -> tuple[Value, ...]:
+    """The results of `graph` emitted into `builder` with its parameters replaced by `arguments`.
+
+    Nodes without a location get the builder's; `backward_of` marks them as that operator's backward code.
+    """
     env = dict(zip(graph.params, arguments))
     outer = builder.location
     for node in graph.nodes:
-        builder.location = node.location
-        env.update(zip(node.results, builder.emit_all(node.op, *(env[o] for o in node.operands))))
+        place = outer if node.location is UNKNOWN else node.location
+        builder.location = place.backward(backward_of) if backward_of else place
+        env.update(zip(node.results, builder.emit_all(node.op, *(env[o] for o in node.operands), like=node)))
     builder.location = outer
     return tuple(env[r] for r in graph.results)

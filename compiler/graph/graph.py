@@ -47,10 +47,10 @@ class Node:
     operands: tuple[Value, ...]
     result_types: tuple[TensorType, ...]
     location: Location = UNKNOWN
+    results: tuple[Value, ...] = field(init=False)
 
-    @cached_property
-    def results(self) -> tuple[Value, ...]:
-        return tuple(Value(t, self, i) for i, t in enumerate(self.result_types))
+    def __post_init__(self):
+        object.__setattr__(self, "results", tuple([Value(t, self, i) for i, t in enumerate(self.result_types)]))
 
     def __repr__(self) -> str:
         return f"<{type(self.op).__name__} -> {', '.join(map(str, self.result_types))}>"
@@ -108,9 +108,14 @@ class Graph:
         return self._hash
 
     def verify(self) -> "Graph":
-        """Check every rule of the IR; VerifyError names the first node that breaks one. Returns the graph itself."""
-        from .verify import verify
-        verify(self)
+        """Check every rule of the IR; VerifyError names the first node that breaks one. Returns the graph itself.
+
+        A graph does not change: one that kept the rules is not looked at again.
+        """
+        if "_is_verified" not in self.__dict__:
+            from .verify import verify
+            verify(self)
+            self.__dict__["_is_verified"] = True
         return self
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -142,11 +147,15 @@ def holds(graph: Graph, *op_classes: type) -> bool:
 
 
 def map_subgraphs(op, function: Callable[[Graph], Graph]):
-    """`op` with `function` applied to the graphs that it holds; `op` itself where there are none."""
+    """`op` with `function` applied to the graphs that it holds; `op` itself where that gives each of them back."""
     changes = {}
     for name, value in vars(op).items():
         if isinstance(value, Graph):
-            changes[name] = function(value)
+            new = function(value)
+            if new is not value:
+                changes[name] = new
         elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
-            changes[name] = tuple(map(function, value))
+            found = tuple(map(function, value))
+            if any(a is not b for a, b in zip(found, value)):
+                changes[name] = found
     return replace(op, **changes) if changes else op

@@ -15,7 +15,7 @@ _TOKEN = re.compile(r"""(?P<space>\s+)|(?P<comment>\#[^\n]*)
     |(?P<sign>->|//|\.\.|[-+*%(){}\[\],:=])""", re.VERBOSE | re.ASCII)
 _STRING = r'"(?:[^"\\\n]|\\.)*"'
 _FILE, _FUNCTION = r'[^\s":]+', r'[^\s"]+'
-_LOCATION = re.compile(rf"# *(?:(?P<file>{_FILE}|{_STRING}):(?P<line>\d+)(?: in (?P<function>{_FUNCTION}|{_STRING}))?)?"
+_LOCATION = re.compile(rf"# *(?:backward of (?P<backward>\w+) at )?(?:(?P<file>{_FILE}|{_STRING}):(?P<line>\d+)(?: in (?P<function>{_FUNCTION}|{_STRING}))?)?"
                        rf" *(?:node (?P<name>{_STRING}))?\s*")
 
 
@@ -52,7 +52,8 @@ class Tokens:
                 file, function, name = (_unquote(match[part] or "") for part in ("file", "function", "name"))
             except ValueError:  # only looks like a location
                 return
-            self._locations[len(self.tokens) - 1] = Location(file, int(match["line"] or 0), function, name)
+            self._locations[len(self.tokens) - 1] = Location(file, int(match["line"] or 0), function, name,
+                                                             match["backward"] or "")
 
     def location(self) -> Location | None:
         """The location that is written after the token before this place."""
@@ -143,6 +144,8 @@ def format_location(location: Location) -> str:
             parts.append(f"in {_bare_or_quoted(location.function, _FUNCTION)}")
     if location.name:
         parts.append(f"node {json.dumps(location.name)}")
+    if parts and location.backward_of:
+        parts.insert(0, f"backward of {location.backward_of} at")
     return "  # " + " ".join(parts) if parts else ""
 
 

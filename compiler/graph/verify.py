@@ -19,7 +19,7 @@ def verify(graph: Graph) -> None:
             if operand not in known:
                 raise VerifyError(f"{where}: operand {i} {operand!r} is not defined before", location=node.location)
         for inner in subgraphs(node.op):
-            verify(inner)
+            inner.verify()
         try:
             expected = node.op.infer(*(o.type for o in node.operands))
         except LaminaError as error:

@@ -20,6 +20,7 @@ class Constant(Op):
 
     array: np.ndarray
     label: str = ""
+    is_constant = True
 
     def __post_init__(self):
         array = np.asarray(self.array)

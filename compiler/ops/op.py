@@ -42,6 +42,9 @@ class Op:
     #: True where `element` exists: pointwise and view ops have it, and those ops that look elements up.
     has_element = False
 
+    #: True for Constant alone, which builders keep in one copy and fold.
+    is_constant = False
+
     #: True where constant operands are not folded: the result may be much larger than they are, and costs nothing while
     #: it stays an index map; or computing it may take any time.
     expands = False

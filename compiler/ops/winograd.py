@@ -19,6 +19,7 @@ from .op import Op, Sample, require_operands, shape_error
 from .pack import aligned_empty
 from .sample_arrays import draw
 
+ONE_THREAD = 1 << 18  # multiplications of a matrix product that BLAS does not hand to threads, of which packing has its own
 TAPS = 3  # extent of the windows, along both axes
 POINTS: dict[int, tuple[float, ...]] = {2: (1.0,), 4: (0.625, 1.5)}  # for each m, a of the pairs ±a
 
@@ -70,12 +71,16 @@ class UnpackWinograd(Op):
         one = window_transform(self.outputs)
         both = np.kron(one, one)  # of a window's nine elements
         packed = aligned_empty(self.packed_shape(), array.dtype) if packed is None else packed
+        windows = array.reshape(TAPS * TAPS, *self.shape[-2:])
         for panel, out in enumerate(packed):
-            columns = array[..., panel * self.width:(panel + 1) * self.width]
+            columns = windows[..., panel * self.width:(panel + 1) * self.width]
             count = columns.shape[-1]
             out[..., count:] = 0
-            made = both @ columns.reshape(TAPS * TAPS, self.shape[-2] * count).astype(np.float64)
-            out[..., :count] = made.reshape(len(both), self.shape[-2], count)
+            step = max(1, ONE_THREAD // (both.size * count))
+            for first in range(0, self.shape[-2], step):
+                part = columns[:, first:first + step]
+                made = both @ part.reshape(TAPS * TAPS, -1).astype(np.float64)
+                out[:, first:first + step, :count] = made.reshape(len(both), -1, count)
         return packed
 
     def reference(self, packed):

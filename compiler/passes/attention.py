@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..core.dims import bounds
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Node, Value
+from ..graph.graph import Graph, Node, Value, holds
 from ..lower.domain import Mismatch, find_domain
 from ..ops.constant import Constant
 from ..ops.contract import Contract
@@ -21,20 +21,23 @@ LARGEST_REGION = 40
 
 def match_attention(graph: Graph) -> list[list[Node]]:
     """The nodes of each attention in `graph`, in graph order."""
-    found = []
+    found: list[list[Node]] = []
+    if not holds(graph, Reduce):
+        return found
+    order = {n: i for i, n in enumerate(graph.nodes)}
     for node in graph.nodes:
         if isinstance(node.op, Contract) and node.results[0].dtype.is_float:
             for operand in node.operands:
-                members = _match(graph, node, operand)
+                members = _match(graph, order, node, operand)
                 if members is not None:
                     found.append(members)
                     break
     return found
 
 
-def _match(graph: Graph, second: Node, weights: Value) -> list[Node] | None:
-    """The attention that ends with `second`, whose operand `weights` holds the softmax."""
-    region, first = _region(weights)
+def _match(graph: Graph, order: dict[Node, int], second: Node, weights: Value) -> list[Node] | None:
+    """The attention that ends with `second`, whose operand `weights` holds the softmax; `order` tells where nodes stand."""
+    region, first = _region(weights, order)
     if first is None or not any(isinstance(n.op, Reduce) for n in region):
         return None
     inside = {*region, first, second}
@@ -55,11 +58,10 @@ def _match(graph: Graph, second: Node, weights: Value) -> list[Node] | None:
     wide = [a for a, d in enumerate(domain.shape) if d != 1]
     if [a for a in domain.reduced if domain.shape[a] != 1] != wide[-1:] or not domain.is_full(domain.layouts[0]):
         return None
-    order = {n: i for i, n in enumerate(graph.nodes)}
     return sorted(inside, key=order.__getitem__)
 
 
-def _region(weights: Value) -> tuple[list[Node], Node | None]:
+def _region(weights: Value, order: dict[Node, int]) -> tuple[list[Node], Node | None]:
     """(the nodes that make `weights` from one contraction's result, that contraction)."""
     first: Node | None = None
     candidates: list[Node] = []
@@ -80,13 +82,9 @@ def _region(weights: Value) -> tuple[list[Node], Node | None]:
     if first is None:
         return [], None
     depends = {first}
-    changed = True
-    while changed:
-        changed = False
-        for node in candidates:
-            if node not in depends and any(o.node in depends for o in node.operands):
-                depends.add(node)
-                changed = True
+    for node in sorted(candidates, key=order.__getitem__):
+        if any(o.node in depends for o in node.operands):
+            depends.add(node)
     return [n for n in candidates if n in depends], first
 
 

@@ -4,12 +4,10 @@ dropped."""
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from ..core.remarks import Remarks
-from ..graph.graph import Graph, Node, Value
+from ..graph.graph import Graph, Node, Value, map_subgraphs
 from ..ops.constant import Constant
-from ..ops.op import Op
 from ..rewrites import RewriteBuilder
 
 ROUNDS = 8  # most graphs need two: one that changes them and one that finds nothing left to do
@@ -17,15 +15,18 @@ ROUNDS = 8  # most graphs need two: one that changes them and one that finds not
 
 def canonicalize(graph: Graph, remarks: Remarks | None = None) -> Graph:
     """`graph` with constants folded, equal nodes shared, dead nodes dropped and all rewrite rules applied, in the
-    graphs that its ops hold too. The same graph where there is nothing to do. `remarks` takes how often each rule
-    applied.
+    graphs that its ops hold too. The same graph where there is nothing to do, which it remembers. `remarks` takes how
+    often each rule applied.
     """
+    if "_is_canonical" in graph.__dict__:
+        return graph
     total: Counter[str] = Counter()
     for _ in range(ROUNDS):
         result, fired = _rebuild(graph, remarks)
         total += fired
         if not fired and list(map(_kind, result.nodes)) == list(map(_kind, graph.nodes)):
-            break  # nothing was rewritten, folded, shared or dropped
+            graph.__dict__["_is_canonical"] = True  # nothing was rewritten, folded, shared or dropped
+            break
         graph = result
     if remarks is not None:
         for name, count in sorted(total.items()):
@@ -47,27 +48,15 @@ def _rebuild(graph: Graph, remarks: Remarks | None) -> tuple[Graph, Counter[str]
     def define(old: Value, new: Value) -> None:
         env[old] = new
         builder.uses[new] += uses[old]
+
+    def inside(body: Graph) -> Graph:
+        return canonicalize(body, remarks)
     for param in graph.params:
         define(param, builder.parameter(param.type, param.name))
     for node in graph.nodes:
         builder.location = node.location
-        results = builder.emit_all(_canonical_op(node.op, remarks), *(env[o] for o in node.operands))
+        results = builder.emit_all(map_subgraphs(node.op, inside), *(env[o] for o in node.operands), like=node)
         for old, new in zip(node.results, results):
             define(old, new)
     return builder.finish([env[r] for r in graph.results], graph.result_names), builder.fired
 
-
-def _canonical_op(op: Op, remarks: Remarks | None) -> Op:
-    """`op` with the graphs in its fields canonicalized; op itself where they are."""
-    changed = {}
-    for name, value in op.attributes().items():
-        new = value
-        if isinstance(value, Graph):
-            new = canonicalize(value, remarks)
-        elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
-            new = tuple(canonicalize(g, remarks) if isinstance(g, Graph) else g for g in value)
-            if all(a is b for a, b in zip(new, value)):
-                new = value
-        if new is not value:
-            changed[name] = new
-    return replace(op, **changed) if changed else op

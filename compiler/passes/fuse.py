@@ -358,7 +358,7 @@ class _Fusion:
                 env[operand] = builder.parameter(operand.type, f"x{len(outer)}")
                 outer.append(operand)
             builder.location = node.location
-            results = builder.emit_all(node.op, *(env[o] for o in node.operands))
+            results = builder.emit_all(node.op, *(env[o] for o in node.operands), like=node)
             env.update(zip(node.results, results))
         needed = [r for n in nodes for r in n.results
                   if r in self._graph_results or any(u not in members for u in self.graph.users.get(r, ()))]
@@ -413,7 +413,7 @@ class _Fusion:
             op = unit.op
             if isinstance(op, _CONTROL):
                 op = map_subgraphs(op, lambda body: fuse(body, self.target, self.options, self.remarks))
-            env.update(zip(unit.results, builder.emit_all(op, *(env[o] for o in unit.operands))))
+            env.update(zip(unit.results, builder.emit_all(op, *(env[o] for o in unit.operands), like=unit)))
             return
         body, outer, needed = self._body(unit)
         kind = "reduction" if unit.kind == "loops" and any(isinstance(n.op, Reduce) for n in unit.nodes) else unit.kind

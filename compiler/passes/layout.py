@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..core.dims import Dim, divide_exactly, product
 from ..graph.builder import Builder
-from ..graph.graph import Graph, Node, Value, map_subgraphs
+from ..graph.graph import Graph, Node, Value, holds, map_subgraphs
 from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.control import Cond, Scan, While
@@ -49,7 +49,7 @@ class Held:
 
 def propagate_layout(graph: Graph) -> Graph:
     """`graph` with transposes and reshapes moved through the ops behind them, where they cancel."""
-    return _Layout(graph).run()
+    return _Layout(graph).run() if holds(graph, Transpose, Reshape) else graph
 
 
 class _Layout:

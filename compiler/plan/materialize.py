@@ -53,7 +53,7 @@ def materialize(graph: Graph, carries: int = 0) -> Graph:
         if uses:
             extra = tuple(op.body.results[_source(graph, use).index] for use in uses)
             op = replace(op, body=replace(op.body, results=op.body.results + extra, result_names=()))
-        results = (builder.constant(op.array, op.label),) if isinstance(op, Constant) else builder._append(op, operands)
+        results = (builder.constant(op.array, op.label),) if isinstance(op, Constant) else builder._append(op, operands, node)
         env.update(zip(node.results, results))
         again.update(zip(uses, results[len(node.results):]))
     return builder.finish([own(env[r], (None, i)) for i, r in enumerate(graph.results)], graph.output_names)
@@ -92,7 +92,7 @@ def _explicit_views(graph: Graph) -> Graph:
         place = view(node.op, places.get(operands[0]) or _dense(operands[0]), node.results[0].shape)
         if place is None:
             return builder.emit_all(view_group(node.op, operands[0].type), *operands)
-        results = builder.emit_all(node.op, *operands)
+        results = builder.emit_all(node.op, *operands, like=node)
         places[results[0]] = place
         return results
     return rebuild(graph, transform=transform, fold=False)

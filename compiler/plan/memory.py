@@ -34,7 +34,7 @@ def plan_memory(program: Program, max_memory: int | None = None) -> MemoryPlan:
         rows = "\n".join(f"  {size:>12,} bytes  {s.label}{_at(s.location)}" for size, s in live[:12])
         raise BudgetError(f"the arena takes {total:,} bytes, {max_memory:,} are allowed; live at the peak "
                           f"(step {step}):\n{rows}",
-                          hint="allow more with max_memory, or make the batch or the sequence shorter")
+                          needed=total, hint="allow more with max_memory, or make the batch or the sequence shorter")
     return MemoryPlan(slots, total, peak, step, symbolic)
 
 

@@ -229,8 +229,7 @@ class _Planner:
         steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock, op))
 
     def _kernel(self, op, body: Graph, operands, results) -> tuple[int, tuple[Buffer, ...]]:
-        """The number of the kernel for this group at these strides, made once for equal ones. Other schedules may make the same
-        kernel, too."""
+        """The number of the kernel for this group at these strides, made once for equal ones, by whichever schedules."""
         from ..graph.text import print_graph
         layout = ";".join(f"{p.shape}{p.strides}{p.storage.kind == 'constant'}" for p in (*operands, *results))
         key = f"{op.kind}|{print_graph(body, locations=False)}|{layout}"

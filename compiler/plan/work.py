@@ -71,11 +71,11 @@ def launch_ops(launch: Launch) -> list[str]:
 
 def launch_places(launch: Launch) -> list[Location]:
     """The places of the user's program that a launch computes, each once: the one with the most operations first."""
-    flops: dict[Location, int] = {} if launch.location in (None, UNKNOWN) else {launch.location: 0}
+    flops: dict[Location, int] = {} if launch.location in (None, UNKNOWN) else {launch.location.line_alone: 0}
     for node in launch.group.body.nodes if launch.group is not None else ():
         if node.location is not UNKNOWN:
-            flops[node.location] = flops.get(node.location,
-                                             0) + nominal(node.op.flops(*(o.type for o in node.operands)))
+            place = node.location.line_alone
+            flops[place] = flops.get(place, 0) + nominal(node.op.flops(*(o.type for o in node.operands)))
     return sorted(flops, key=lambda place: -flops[place])
 
 

@@ -27,6 +27,8 @@ def compute_no_elements(b: Builder, op, *operands):
 @rule(Contract)
 def contract_no_elements(b: Builder, op, x, y):
     """contract(x, y) -> 0, where it sums over an axis of extent 0."""
+    if 0 not in x.shape and 0 not in y.shape:
+        return None
     extents = op.extents(x.type, y.type)
     is_empty = any(extents[c] == 0 for c in op.summed + op.summed_alone)
     return filled(b, op.infer(x.type, y.type)[0], 0) if is_empty else None

@@ -64,9 +64,9 @@ class RewriteBuilder(Builder):
         self.uses: Counter[Value] = Counter()
         self.readers: Counter[Value] = Counter()
 
-    def _append(self, op: Op, operands: Sequence[Value]) -> tuple[Value, ...]:
+    def _append(self, op: Op, operands: Sequence[Value], like: Node | None = None) -> tuple[Value, ...]:
         self.readers.update(operands)
-        return super()._append(op, operands)
+        return super()._append(op, operands, like)
 
 
 def used_once(builder: Builder, value: Value, reader: Node | None = None) -> bool:

@@ -6,6 +6,7 @@ goes on where this one ended. Measuring and keeping are the caller's: `Bench`.
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import dataclass, field, replace
 from typing import Callable, Protocol, Sequence
@@ -131,6 +132,7 @@ class Tuner:
             if outcome is None and self.bench.clock() < self._until:
                 outcome = self._measure(works[key], weights, target, options)
                 self.bench.put(key, outcome.encode())
+                gc.collect()  # graphs are cycles, and hold each candidate's packed weights
             if outcome is not None:
                 outcomes[key] = outcome
         self.measured, self.left = len(outcomes), len(ordered) - len(outcomes)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from functools import cache
 
+from ...runtime.cpu_features import host_architecture, host_features
 from ..core.errors import UnsupportedError
 from .arm import AARCH64
 from .target import Target
@@ -28,21 +28,11 @@ def find_target(name: str) -> Target:
 
 @cache
 def _host() -> Target:
-    machine = platform.machine().lower()
-    if machine in ("aarch64", "arm64"):
-        return AARCH64
-    if machine not in ("x86_64", "amd64"):
-        raise UnsupportedError(f"lamina has no target for this machine ({machine})", hint="build for another one with target=...")
-    import llvmlite.binding as llvm
-    features = llvm.get_host_cpu_features()
-
-    def has(*names: str) -> bool:
-        return all(features.get(n, False) for n in names)
-
-    if has("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"):
-        return V4
-    if has("avx2", "fma", "bmi2", "f16c"):
-        return V3
-    if has("sse4.2", "popcnt"):
-        return V2
-    raise UnsupportedError("this CPU is older than x86-64-v2 (2009)", hint="build on and for a newer machine")
+    architecture = host_architecture()
+    here = [t for t in all_targets() if t.architecture == architecture]
+    if not here:
+        raise UnsupportedError(f"lamina has no target for this machine ({architecture})", hint="build for another one with target=...")
+    for target in reversed(here):
+        if host_features().issuperset(target.required):
+            return target
+    raise UnsupportedError(f"this CPU has less than {here[0].name} asks for", hint="build on and for a newer machine")

@@ -26,7 +26,7 @@ def _own_operands(op: CustomVjp | CustomJvp, operands: Sequence[Value], active) 
     """The operands that the rule covers; an error where a derivative is taken by one that the function captured."""
     own = len(operands) - op.captured
     if any(active(i) for i in range(own, len(operands))):
-        raise UnsupportedError(f"{op.body.name!r} has a derivative of its own, and uses an array from around it that a "
+        raise UnsupportedError(f"{op.body.name} has a derivative of its own, and uses an array from around it that a "
                                f"derivative is taken by",
                                hint="pass the array as an argument, so that the rule covers it")
     return operands[:own]
@@ -42,14 +42,14 @@ def pull_custom_vjp(tape: Tape, op: CustomVjp, operands: Sequence[Value]) -> tup
 
     def pullback(cotangents):
         given = _float_zeros(tape.builder, results, cotangents)
-        found = iter(inline(tape.builder, op.backward, [*operands[len(own):], *residuals, *given]))
+        found = iter(inline(tape.builder, op.backward, [*operands[len(own):], *residuals, *given], op.name))
         return [next(found) if o.dtype.is_float and i < len(own) else None for i, o in enumerate(operands)]
     return results, pullback
 
 
 @push_rule(CustomVjp)
 def push_custom_vjp(builder, op, operands, tangents):
-    raise UnsupportedError(f"{op.body.name!r} has a rule for reverse mode alone",
+    raise UnsupportedError(f"{op.body.name} has a rule for reverse mode alone",
                            hint="lm.custom_jvp serves both modes")
 
 
@@ -63,7 +63,7 @@ def pull_custom_jvp(tape: Tape, op: CustomJvp, operands: Sequence[Value]) -> tup
 
     def pullback(cotangents):
         found = iter(inline(builder, _transposed(op.tangent, len(operands), count),
-                            [*operands, *still, *_float_zeros(builder, results, cotangents)]))
+                            [*operands, *still, *_float_zeros(builder, results, cotangents)], op.name))
         return [next(found) if o.dtype.is_float and i < len(own) else None for i, o in enumerate(operands)]
     return results, pullback
 

@@ -36,9 +36,9 @@ def region_rule(*op_classes: type[Op]) -> Callable[[RegionRule], RegionRule]:
 
 @dataclass(frozen=True)
 class Step:
-    """A node that was emitted, and how cotangents go back through it."""
+    """A node that was emitted, and how cotangents go back through it: code that has the place `backward`."""
 
-    location: Location
+    backward: Location
     operands: tuple[Value, ...]
     results: tuple[Value, ...]
     pullback: Pullback
@@ -83,7 +83,7 @@ class Tape:
         if floats and not self._recorded.issuperset(results):  # else an equal node was before: they are one
             self.active.update(floats)
             self._recorded.update(results)
-            self.steps.append(Step(builder.location, operands, results, pullback))
+            self.steps.append(Step(builder.location.backward(op.name), operands, results, pullback))
         return results
 
     def pull(self, results: Sequence[Value], cotangents: Sequence[Value | None],
@@ -95,12 +95,12 @@ class Tape:
         for step in reversed(self.steps):
             incoming = [total.get(r) for r in step.results]
             if any(c is not None for c in incoming):
-                self.builder.location = step.location
+                self.builder.location = step.backward
                 try:
                     outgoing = step.pullback(incoming)
                 except LaminaError as error:
                     if error.location is None:
-                        error.location = step.location
+                        error.location = step.backward
                     raise
                 self._add(total, step.operands, outgoing)
         self.builder.location = outer

@@ -12,6 +12,7 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
+from ...compiler.core.collection import collection_paused
 from ...compiler.core.dims import DimExpr, format_dim
 from ...compiler.core.dtypes import DType
 from ...compiler.core.errors import DTypeError, LaminaError, ShapeError, TraceError
@@ -114,7 +115,8 @@ def tracing(name: str = "main", purpose: str = "") -> Iterator[Trace]:
     trace.is_live = True
     _live.traces.append(trace)
     try:
-        yield trace
+        with collection_paused():
+            yield trace
     finally:
         trace.is_live = False
         _live.traces.remove(trace)

@@ -24,22 +24,32 @@ def ulps(expected: np.ndarray, got: np.ndarray, dtype: str) -> np.ndarray:
     finite, 0 where they are equal or both NaN. Of integers it is the difference."""
     a, b = np.asarray(expected).astype(np.float64), np.asarray(got).astype(np.float64)
     with np.errstate(all="ignore"):
-        if dtype not in _MANTISSA:
-            return np.abs(a - b)
-        smallest = float(np.finfo(np.float32 if dtype == "bfloat16" else dtype).smallest_normal)
-        unit = np.exp2(np.floor(np.log2(np.maximum(np.abs(a), smallest))) - _MANTISSA[dtype])
-        far = np.abs(a - b) / unit
-    return np.where((a == b) | np.isnan(a) & np.isnan(b), 0.0, np.where(np.isfinite(far), far, np.inf))
+        far = np.abs(a - b) / _unit(a, dtype)
+    return np.where(_same(a, b), 0.0, np.where(np.isfinite(far), far, np.inf))
+
+
+def _unit(array: np.ndarray, dtype: str) -> np.ndarray | float:
+    """The unit in the last place of `dtype` at each element; of integers it is one."""
+    if dtype not in _MANTISSA:
+        return 1.0
+    smallest = float(np.finfo(np.float32 if dtype == "bfloat16" else dtype).smallest_normal)
+    return np.exp2(np.floor(np.log2(np.maximum(np.abs(array), smallest))) - _MANTISSA[dtype])
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a == b) | np.isnan(a) & np.isnan(b)
 
 
 def largest_ulps(expected: np.ndarray, got: np.ndarray) -> float:
     """How far an output is off, in units in the last place of its largest element: small ones may be differences of
-    large ones."""
-    wide = np.asarray(expected).astype(np.float64)
-    finite = np.isfinite(wide)
-    far = np.abs(wide[finite] - np.asarray(got).astype(np.float64)[finite]).max(initial=0.0)
-    top = np.abs(wide[finite]).max(initial=0.0)
-    return float(ulps(np.asarray(top), np.asarray(top + far), as_dtype(np.asarray(got).dtype).name))
+    large ones. inf where an element is finite in one of the two alone, or an infinity of the other sign, or a NaN."""
+    a, b = (np.asarray(x).astype(np.float64) for x in (expected, got))
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not (finite | _same(a, b)).all():
+        return math.inf
+    with np.errstate(over="ignore"):  # of two numbers that are as far apart as can be
+        far = np.abs(a[finite] - b[finite]).max(initial=0.0)
+    return float(far / _unit(np.abs(a[finite]).max(initial=0.0), as_dtype(np.asarray(got).dtype).name))
 
 
 def agree(expected: Sequence[Expected], got: Sequence[np.ndarray]) -> bool:

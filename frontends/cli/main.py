@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...compiler.core.errors import BudgetError, CompilerError, LaminaError, UnsupportedError, VerifyError
+from ...compiler.core.errors import BudgetError, CompilerError, LaminaError, NanError, UnsupportedError, VerifyError
 from .console import Console
-from .parser import BROKEN_PIPE, INTERNAL, INTERRUPTED, OVER_BUDGET, UNSUPPORTED, USAGE, parse
+from .parser import BROKEN_PIPE, FAILED, INTERNAL, INTERRUPTED, OVER_BUDGET, UNSUPPORTED, USAGE, parse
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def exit_code(error: BaseException) -> int:
     """The exit code that `error` ends a command with."""
-    for kinds, code in (((UnsupportedError,), UNSUPPORTED), ((BudgetError, MemoryError), OVER_BUDGET), ((CompilerError, VerifyError), INTERNAL),
+    for kinds, code in (((NanError,), FAILED), ((UnsupportedError,), UNSUPPORTED), ((BudgetError, MemoryError), OVER_BUDGET), ((CompilerError, VerifyError), INTERNAL),
                         ((LaminaError, OSError), USAGE)):
         if isinstance(error, kinds):
             return code

@@ -22,8 +22,8 @@ _ROOMS = tuple(str(Path(__file__).resolve().parents[2] / room) for room in ("com
 def model_options(arguments) -> Options:
     """The compile options that were typed."""
     options = Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse,
-                      winograd=not arguments.no_winograd, weights=arguments.weights, tune=arguments.tune, check=arguments.check,
-                      dump=arguments.dump)
+                      winograd=not arguments.no_winograd, weights=arguments.weights, tune=arguments.tune,
+                      check=arguments.check, check_nans=getattr(arguments, "check_nans", False), dump=arguments.dump)
     return with_options(options, getattr(arguments, "options", ()))
 
 
@@ -231,13 +231,14 @@ def _no_compile_options(arguments) -> None:
 
 def load_executable(arguments, console):
     """MODEL ready to run: compiled now, or the artifact that it is."""
-    from ...runtime.executable import Executable
     if arguments.model.endswith(".lam"):
+        from ...runtime.executable import Executable
         from ...runtime.package import load_artifact
         _no_compile_options(arguments)
         return Executable(load_artifact(arguments.model))
+    from ..compile import loaded
     artifact = compile_model(arguments, console)
     if arguments.target != "host":
         from ...runtime.cpu_features import check_target
         check_target(artifact.manifest["target"], arguments.model)
-    return Executable(artifact)
+    return loaded(artifact, model_options(arguments))

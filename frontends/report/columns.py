@@ -57,13 +57,13 @@ class Columns:
     # ---- graphs ------------------------------------------------------------------------------------------------------
     def kernels_by_group(self) -> dict[tuple[str, str], list[int]]:
         """The numbers of the kernels that groups of this location and label became, in program order."""
-        found: dict[tuple[str, str], list[int]] = {}
+        found: dict[tuple[str, str], dict[int, None]] = {}
         try:
-            for launch, _ in self.levels.launches:
-                found.setdefault((str(launch.location or ""), launch.label), []).append(launch.kernel)
+            for launch, _ in self.levels.launches:  # thousands of one line, of an unrolled loop, may share a kernel
+                found.setdefault((str(launch.location or ""), launch.label), {})[launch.kernel] = None
         except Exception:  # told in the column of the kernels
             return {}
-        return found
+        return {group: list(kernels) for group, kernels in found.items()}
 
     def graph(self, stage: str, graph: Graph) -> dict:
         """The one block of a graph: its text with the marks of values and lines. "folds" are (first, last) lines of
@@ -183,7 +183,7 @@ def _runs_of_constants(lines: list[str]) -> Iterator[tuple[int, int]]:
 
 def _origin(line: str) -> str:
     """The location in the comment at the end of a node's line, as `str(Location)` has it."""
-    match = re.search(r'  # ((?:[^"#]|"(?:[^"\\]|\\.)*")+)$', line)
+    match = re.search(r'  # (?:backward of \w+ at )?((?:[^"#]|"(?:[^"\\]|\\.)*")+)$', line)
     if match is None:
         return ""
     return re.sub(r'node ("(?:[^"\\]|\\.)*")', lambda m: f"node {json.loads(m.group(1))!r}", match.group(1))

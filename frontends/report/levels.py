@@ -41,11 +41,13 @@ class Levels:
     def _passes(self) -> tuple[dict[str, Graph], Exception | None]:
         from ...compiler.driver import make_tuner
         from ...compiler.pipeline import run_pipeline
-        from ...runtime.cache import default_cache
-        from ..tuning import bench_for
         found: dict[str, Graph] = {}
-        cache = default_cache() if self.options.tune is not None else None
-        tuner = make_tuner(bench_for(self.options, cache), self.target, self.options, cache, self._tell)
+        tuner = None
+        if self.options.tune is not None:
+            from ...runtime.cache import default_cache
+            from ..tuning import bench_for
+            cache = default_cache()
+            tuner = make_tuner(bench_for(self.options.target, cache), self.target, self.options, cache, self._tell)
 
         def watch(name: str, graph: Graph) -> None:
             found[name] = graph

@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterable
 import numpy as np
 
 from ...compiler.core.errors import LaminaError
+from ...compiler.core.options import Options
 from .. import tree
 from ..data import Batches
 from ..jit import jit
@@ -79,6 +80,7 @@ def fit(loss: Loss, model, optimizer: Optimizer, batches: Iterable, *, epochs: i
         plateau: Plateau | None = None, monitor: str = "loss", clip_norm: float | None = None,
         parts: int = 1, trainable: Callable[[str], bool] | None = None, checkpoint=None,
         checkpoint_every: int | None = None, resume: bool = True, progress: bool | None = None,
+        options: Options | None = None,
         on_epoch: Callable[[int, dict], Any] | None = None) -> Result:
     """Train `model` by `loss(model, batch, key)` over `epochs` passes through `batches`; see `step` for `clip_norm`,
     `parts` and `trainable`.
@@ -89,7 +91,8 @@ def fit(loss: Loss, model, optimizer: Optimizer, batches: Iterable, *, epochs: i
     optimizer's own when the history's entry `monitor` does not get better. `on_epoch(epoch, values)` is called last.
 
     `checkpoint` is a file that holds all there is to go on after each epoch, and after each `checkpoint_every` batches:
-    a run that is started anew with it continues, and ends with the same bits. LaminaError where the loss is not finite.
+    a run that is started anew with it continues, and ends with the same bits. `options` are those that the step is
+    compiled with. LaminaError where the loss is not finite.
     """
     state = start(model, optimizer, key, trainable=trainable)
     run, keeps_best = _Run(), early_stopping is not None and early_stopping.keeps_best
@@ -114,7 +117,8 @@ def fit(loss: Loss, model, optimizer: Optimizer, batches: Iterable, *, epochs: i
         if checkpoint is not None:
             save_checkpoint(checkpoint, (state, best, falling),
                             {"run": vars(run), "first_epoch": first_epoch, "batches": _length(batches)})
-    train_step = jit(step(loss, optimizer, clip_norm=clip_norm, parts=parts, trainable=trainable), donate_argnums=0)
+    train_step = jit(step(loss, optimizer, clip_norm=clip_norm, parts=parts, trainable=trainable),
+                     donate_argnums=0, options=options)
     with ProgressBar(epochs, progress) as bar:
         while run.epoch < epochs and not _is_over(early_stopping, run.history):
             for batch in batches:
@@ -146,7 +150,7 @@ def _add(run: _Run, logs: dict) -> None:
     if not math.isfinite(values["loss"]):
         raise LaminaError(f"the loss is {values['loss']} in epoch {run.epoch + 1}, batch {run.batch}",
                           hint="a lower learning rate, clip_norm= or another initialization may help; a checkpoint "
-                               "holds the state before")
+                               "holds the state before. options=lm.Options(check_nans=True) names where a NaN is born")
     for name, value in values.items():
         run.sums[name] = run.sums.get(name, 0.0) + value
 

@@ -28,6 +28,7 @@ from harness.steps import LOSSES, STEPS, make_step, write_step  # noqa: E402
 from harness.table import format_table, format_time  # noqa: E402
 from harness.trainers import CHECKED, LaminaTrainer  # noqa: E402
 from harness.workloads import CALL_OVERHEAD, KERNELS, MODELS, Case, find_cases, write_call_overhead  # noqa: E402
+from load import beside, measure_load  # noqa: E402
 from memory import above_base, measure_memory, planned  # noqa: E402
 
 SETTINGS = Settings(rounds=3, extra_rounds=0, burst_seconds=0.01, burst_calls=4, gap_seconds=(0.001, 0.002),
@@ -238,7 +239,8 @@ class TestProcesses:
 
     def test_memory_table_has_base_peak_and_running(self, case):
         measured, refused = measure_memory(case, [spec("Doubler"), spec("Refuser")], 1, SETTINGS)
-        assert measured.peak >= measured.resident_before > 0 and measured.relative_error == 0.0
+        assert measured.peak >= measured.resident_before > 0 and measured.warm_peak > 0
+        assert measured.relative_error == 0.0
         assert (above_base(measured) == "-") == (measured.running_peak is None)
         assert planned(measured) == "-"
         measured.planned_memory = {"arena": 2_000_000, "lower_bound": 1_500_000}
@@ -248,6 +250,20 @@ class TestProcesses:
     def test_peak_covers_what_is_resident(self):
         memory = read_resident()
         assert memory["peak"] >= memory["resident"] > 0
+
+
+class TestLoad:
+    def test_quiet_beside_a_busy_process_and_idle(self, case):
+        measured, refused = measure_load(case, [spec("Doubler"), spec("Refuser")], 1, SETTINGS, 0.2, 0.3)
+        assert measured.summary.count > 10 and len(measured.beside_busy) > 1
+        assert 0 <= measured.idle_share < 0.5  # it sleeps
+        assert "Frobnicate" in refused.error
+
+    def test_multiples_of_the_quiet_median(self):
+        measured = result("m", "lamina", 0.5)
+        measured.beside_busy = [0.5] * 98 + [1.5, 2.0]
+        assert [beside(share)(measured) for share in (0.5, 0.98, 0.99)] == ["1.00", "3.00", "4.00"]
+        assert beside(0.5)(result("m", "lamina", 0.5)) == "-"
 
 
 class TestRecord:

@@ -65,6 +65,19 @@ def test_expect_passes_fails_and_names_the_tolerance(lamina, mlp, files):
     assert data.code == 1 and data.json["ok"] is False and data.json["matches"][0]["required_rtol"] <= float(needed)
 
 
+def test_check_nans_names_the_input_and_the_operator(lamina, mlp, files):
+    assert lamina("run", mlp, "all.npz", "--check-nans").code == 0
+    broken = X.copy()
+    broken[1, 2] = np.nan
+    np.save("broken.npy", broken)
+    ended = lamina("run", mlp, "broken.npy", "w.npy", "--check-nans")
+    assert ended.code == 1 and "the output 'y' holds a NaN that the input 'x': f32[5, 6] brought in" in ended.err
+    np.save("large.npy", np.full_like(W, np.inf) * np.array([1, -1, 1], np.float32))
+    data = lamina("run", mlp, "x.npy", "large.npy", "--check-nans", "--json")
+    assert data.code == 1 and data.json["error"]["type"] == "NanError"
+    assert "born in contract in forward code" in data.json["error"]["message"]
+
+
 def test_expect_names_what_is_missing(lamina, mlp, files):
     np.savez("other.npz", z=Y)
     ended = lamina("run", mlp, "all.npz", "--expect", "other.npz")

@@ -7,7 +7,7 @@ from lamina.compiler.core.options import Options
 from lamina.compiler.driver import compile_graph
 from lamina.compiler.ops import REGISTRY
 from lamina.compiler.targets.find import all_targets, find_target
-from lamina.runtime.elf import read_symbols
+from lamina.runtime.elf import read_object
 from lamina.runtime.executable import Executable
 
 from ..ops.native import OBJECTS, PARTS, assert_agrees, graph_of
@@ -40,7 +40,7 @@ def test_objects_need_nothing_from_outside(target, letters):
     artifact = compile_graph(graph, options=Options(target=target), cache=OBJECTS)
     for name, image in artifact.objects.items():
         if name != "support":  # the thread pool stands on the C library
-            needed = [s for s in read_symbols(image).undefined if s and not s.startswith("lamina_")
+            needed = [s for s in read_object(image).undefined if s and not s.startswith("lamina_")
                       and s != "_GLOBAL_OFFSET_TABLE_"]
             assert not needed, f"{name} needs {', '.join(needed)}"
     if runs_here(target):

@@ -72,6 +72,16 @@ def test_text_is_what_the_page_says():
     assert ordered.location == Location("a b.py", 1)
 
 
+def test_backward_code_says_whose_it_is():
+    text = ("graph f(%x: f32[2]) {\n  %0 = exp(%x) : f32[2]  # backward of sqrt at model.py:3 in loss\n"
+            "  %1 = exp(%0) : f32[2]  # backward of custom_vjp at node \"a/b\"\n  return %1\n}\n")
+    graph = parse_graph(text)
+    assert print_graph(graph) == text
+    assert [node.location for node in graph.nodes] == [Location("model.py", 3, "loss", "", "sqrt"),
+                                                       Location(name="a/b", backward_of="custom_vjp")]
+    assert str(graph.nodes[0].location) == "model.py:3 in loss"
+
+
 @pytest.mark.parametrize("sample", all_samples())
 def test_every_op_round_trips(sample):
     graph = applied(sample.op, *sample.arrays)

@@ -119,3 +119,25 @@ def test_a_stage_that_fails_shows_its_error(levels, monkeypatch):
     monkeypatch.setattr(Levels, "modules", property(lambda self: (_ for _ in ()).throw(ValueError("no code today"))))
     stages = {s["name"]: s for s in page_data(broken, "broken")["stages"]}
     assert stages["llvm"]["blocks"][0]["lines"] == [["no code today", [], []]] and len(stages["kernels"]["blocks"][0]["lines"]) > 5
+
+
+def test_forward_and_backward_code_of_a_line_share_its_mark():
+    def loss(x):
+        return lm.sum(lm.tanh(x))
+    levels = Levels(lm.trace(lm.grad(loss), lm.TensorSpec((3,))))
+    data = page_data(levels, "gradient")
+    assert any("backward of tanh at " in line[0] for line in data["stages"][0]["blocks"][0]["lines"])
+    assert data["marks"]["origins"] and not any("backward" in origin for origin in data["marks"]["origins"])
+
+
+def test_a_line_that_is_repeated_carries_each_kernel_once():
+    """A model of equal layers on one line is a page whose size grows as they do, and not as their square."""
+    weight = np.eye(8, dtype=np.float32)
+
+    def deep(x):
+        for _ in range(40):
+            x = lm.softmax(lm.tanh(x @ weight) + x)
+        return x
+    blocks = [block for stage in page_data(Levels(lm.trace(deep, lm.TensorSpec((4, 8)))), "deep")["stages"]
+              for block in stage["blocks"]]
+    assert max(len(marks) for block in blocks for _, marks, _ in block["lines"]) < 12

@@ -19,9 +19,10 @@ from lamina.compiler.codegen.c_names import c_model
 from lamina.compiler.codegen.support.platforms import C_FUNCTIONS
 from lamina.compiler.core.options import Options
 from lamina.frontends.build import as_artifact, build
-from lamina.runtime import elf
 from lamina.runtime import link as link_module
-from lamina.runtime.elf import read_symbols, write_constants
+from lamina.runtime import constants
+from lamina.runtime.constants import constant_offsets, write_constants
+from lamina.runtime.elf import read_object
 from lamina.runtime.errors import FormatError, LaminaError, UnsupportedError
 from lamina.runtime.executable import Executable
 from lamina.runtime.signature import numpy_dtype
@@ -262,7 +263,7 @@ def test_objects_need_the_c_library_alone(target):
     def model(x):
         return lm.tanh(x) + lm.exp(x) % lm.sqrt(x + 2), lm.sum(x), lm.round(x)
     images = as_artifact(model, lm.TensorSpec((37,), "float16"), options=Options(target=target)).objects
-    symbols = [read_symbols(image) for image in images.values()]
+    symbols = [read_object(image) for image in images.values()]
     undefined = {u for s in symbols for u in s.undefined} - {d for s in symbols for d in s.defined}
     assert undefined and undefined <= C_FUNCTIONS | {"memset", "memcpy", "memmove"}
 
@@ -365,7 +366,7 @@ def test_ld_alone_is_enough(symbolic, tmp_path, only):
     check_program(build(symbolic, tmp_path / "main"), tmp_path / "elsewhere")
     library = ctypes.CDLL(str(build(symbolic, tmp_path / "libnet.so")))
     np.testing.assert_allclose(call(library, "net", X)[0], probabilities(X), rtol=1e-5)
-    assert "net" in read_symbols(build(symbolic, tmp_path / "net.o").read_bytes()).defined
+    assert "net" in read_object(build(symbolic, tmp_path / "net.o").read_bytes()).defined
 
 
 def test_no_linker_says_what_to_install(symbolic, tmp_path, only):
@@ -485,7 +486,7 @@ def test_ar_and_nm_read_the_archive(symbolic, tmp_path):
 def test_constants_out_of_the_reach_of_code(symbolic, tmp_path, monkeypatch, kind):
     if os.uname().machine != "x86_64":
         pytest.skip("x86-64 has a section for large data")
-    monkeypatch.setattr(elf, "write_constants", partial(write_constants, large=0))
+    monkeypatch.setattr(constants, "write_constants", partial(write_constants, large=0))
     build(symbolic, tmp_path / kind)
     (tmp_path / "main.c").write_text(MAIN)
     run(CC, *STRICT, "main.c", "./" + kind, "-lm", "-lpthread", "-Wl,-rpath,$ORIGIN", "-o", "main", cwd=tmp_path)
@@ -499,12 +500,12 @@ def test_constants_become_an_aligned_object(tmp_path):
     with open(tmp_path / "c.o", "wb") as file:
         write_constants(file, "x86_64", "net_constants", arrays)
     data = (tmp_path / "c.o").read_bytes()
-    assert read_symbols(data).defined == ("net_constants",) and read_symbols(data).undefined == ()
-    for array, offset in zip(arrays, elf.constant_offsets(arrays)):
+    assert read_object(data).defined == ("net_constants",) and read_object(data).undefined == ()
+    for array, offset in zip(arrays, constant_offsets(arrays)):
         assert offset % 64 == 0 and data[64 + offset:64 + offset + array.nbytes] == array.tobytes()
     with pytest.raises(FormatError, match="the object"):
-        read_symbols(data[:-1])
+        read_object(data[:-1])
     with pytest.raises(FormatError, match="no 64-bit"):
-        read_symbols(b"x" * 100)
+        read_object(b"x" * 100)
     with pytest.raises(UnsupportedError, match="riscv64"):
         write_constants(None, "riscv64", "x", [])

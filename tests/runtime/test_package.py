@@ -282,6 +282,7 @@ def test_large_constants_are_hashed_as_they_are_written(artifact, tmp_path):
 
 # ---- without the compiler -------------------------------------------------------------------------------------------------
 ALONE = """
+import platform
 import sys
 import numpy as np
 from lamina.runtime.executable import Executable
@@ -296,6 +297,7 @@ for call, name in ((lambda: load_artifact("x.npy"), "FormatError"), (lambda: mod
     else:
         raise AssertionError(name)
 assert not [m for m in sys.modules if m.startswith(("lamina.compiler", "lamina.frontends"))]
+assert platform.machine() != "x86_64" or "llvmlite" not in sys.modules
 """
 
 

@@ -95,6 +95,14 @@ def test_wrong_arrays_are_refused_as_in_a_call():
         executable.profile(ones(6))
 
 
+def test_a_model_that_fails_half_way_can_still_be_run():
+    executable = lm.compile(lambda x: lm.softmax(x[:, None] * x[None, :]) @ x, lm.TensorSpec(("n",)))
+    with pytest.raises(MemoryError, match="Unable to allocate"):
+        executable.profile(ones(2_000_000))  # a table of 2,000,000 x 2,000,000
+    assert executable(ones(2))[0].tolist() == [1, 1]
+    assert executable.profile(ones(2), seconds=0).runs >= profiling.LEAST_RUNS
+
+
 def test_a_loaded_artifact_is_profiled_as_it_is(tmp_path):
     executable = lm.compile(lambda x: lm.exp(x), lm.TensorSpec((5,)))
     executable.save(tmp_path / "m.lam")

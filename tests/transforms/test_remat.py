@@ -57,7 +57,36 @@ def test_every_choice_means_the_same_and_the_work_rises():
         assert choice.saved < choice.before
         for a, b in zip(choice.graph.verify().evaluate(*weights, x), expected, strict=True):
             np.testing.assert_array_equal(a, b)
-    assert [c.work for c in choices] == sorted(c.work for c in choices)
+    assert "no product" in choices[0].what
+    assert [c.work for c in choices[1:]] == sorted(c.work for c in choices[1:])
+
+
+def test_segments_begin_behind_products_which_are_not_computed_again():
+    def plain(weights, x):
+        for w in weights:
+            x = lm.sin(lm.tanh(x @ w))
+        return lm.sum(x * x)
+    graph = canonicalize(inline_calls(lm.trace(lm.grad(plain), *arguments(12, 5, 7))))
+
+    def products(graph):
+        return [node.op.name for node in graph.nodes].count("contract")
+    found = {c.what: products(c.graph) for c in rematerializations(graph, 1 << 40)}
+    assert products(graph) == 35
+    assert found["the first 11 of 12 parts of the forward pass are"] == 35
+    assert 35 < found["the first 3 of 4 parts of the forward pass are"] <= 35 + 3 * 2
+
+
+def test_light_products_are_computed_again_before_heavy_ones():
+    def attend(x, w, v):
+        scores = lm.exp(x @ x.T)  # few operations for each byte, and large
+        return lm.sum(lm.sin(scores @ (x @ w)) @ v)
+    rng = np.random.default_rng(0)
+    x, w, v = (rng.normal(size=shape).astype(np.float32) / 8 for shape in ((64, 2), (2, 96), (96, 3)))
+    graph = canonicalize(inline_calls(lm.trace(lm.grad(attend, (0, 1, 2)), x, w, v)))
+    found = [c for c in rematerializations(graph, 1 << 40) if "products of up to" in c.what]
+    assert found and all(a.work < b.work for a, b in zip(found, found[1:]))
+    for a, b in zip(found[0].graph.evaluate(x, w, v), graph.evaluate(x, w, v), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_cheap_choice_computes_no_product_again():

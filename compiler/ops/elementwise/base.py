@@ -31,7 +31,7 @@ class Elementwise(Op, abstract=True):
     def infer(self, *types):
         shape = require_same_shape(self, *types)
         dtype = require_same_dtype(self, *types)
-        if dtype not in self.dtypes:
+        if self.dtypes is not ALL and dtype not in self.dtypes:
             raise DTypeError(f"{self.name} does not take {dtype.name}",
                              hint="it takes " + ", ".join(d.name for d in self.dtypes))
         return (TensorType(shape, self.result_dtype(dtype)),)

@@ -9,6 +9,7 @@ EXAMPLES = """
 lamina run model.onnx -i x=@x.npy -o y.npz             inputs by name, outputs into an .npz
 lamina run model.onnx x.npy mask.npy -o - | consumer   inputs in order, the output as .npy on standard output
 lamina run model.lam all.npz --expect ref.npz --rtol 1e-3
+lamina run model.onnx x.npy --check-nans               where does the NaN come from?
 lamina run model.onnx -i image=8x1x8x8xf32=rand:7      generated data: a look at shapes and ranges
 """
 
@@ -25,6 +26,8 @@ def configure(parser) -> None:
     add_tolerance_options(parser)
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="at most N threads (default: as many as this process may use)")
     add_compile_options(parser)
+    parser.add_argument("--check-nans", action="store_true",
+                        help="an output that holds a NaN is an error that names the operator that made it; exit 1")
 
 
 def run(arguments, console) -> int:
