@@ -37,8 +37,8 @@ def compile_cached(model, *specs, dims: Mapping | None = None, options: Options 
     return compile_graph_cached(as_graph(model, *specs, dims=dims), options, donate, found, progress, bench)
 
 
-def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None, progress=None,
-                         bench=None) -> Artifact:
+def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None,
+                         progress=None, bench=None) -> Artifact:
     """The artifact of a graph. `bench` measures for `Options.tune`."""
     if cache is None:
         return _compile(graph, options, donate, None, progress, bench)
@@ -88,8 +88,8 @@ def native_run(artifact: Artifact):
     return Executable(artifact)
 
 
-def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tuple[int, ...], cache: DiskCache, progress,
-                  bench) -> Artifact:
+def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tuple[int, ...], cache: DiskCache,
+                  progress, bench) -> Artifact:
     """The artifact of an ONNX file. The names of the files that hold its external data are an entry of their own, by its content."""
     from ..runtime.digest import file_digest
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""How are schedules measured in this process, and where are the results kept?  By the profiler; in the cache, by machine."""
+"""How are schedules measured in this process, and where is that kept?  By the profiler; in the cache, by machine."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def bench_for(target_name: str, cache: DiskCache | None) -> CachedBench:
     try:
         check_target({"name": target.name, "triple": target.triple, "required": list(target.required)}, "code for it")
     except LaminaError as error:
-        raise UnsupportedError(f"Options.tune measures on this machine, which does not run {target.name}: {error.message}",
-                               hint="leave tune out, or compile on a machine of that kind") from error
+        raise UnsupportedError(f"Options.tune measures on this machine, which does not run {target.name}: "
+                               f"{error.message}", hint="leave tune out, or compile on such a machine") from error
     return CachedBench(cache)
 
 

@@ -28,7 +28,7 @@ def set_num_threads(n: int) -> None:
 
 
 def thread_limit() -> int:
-    """How many threads were asked for: by set_num_threads, else by LAMINA_NUM_THREADS, else by the CPUs of the process."""
+    """How many threads were asked for: by set_num_threads, else LAMINA_NUM_THREADS, else the CPUs of the process."""
     if _limit is not None:
         return _limit
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

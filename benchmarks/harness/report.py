@@ -87,7 +87,7 @@ def rate_table(grid: Grid, contenders: list[str]) -> str:
 
 
 def heuristic_table(grid: Grid, contenders: list[str]) -> str:
-    """How far the first contender, which schedules by heuristics, is from the second, which measured them: their fastest
+    """How far the first contender, which schedules by heuristics, is from the second, which measured: by their fastest
     calls, since what disturbs a call only makes it slower."""
     usual, tuned = contenders
     rows, ratios = [], []

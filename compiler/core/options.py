@@ -53,7 +53,7 @@ class Options:
             raise LaminaError(f"Options.max_memory is {self.max_memory}", hint="give bytes, or None for no limit")
 
     def key(self) -> str:
-        """The text that stands for these options in cache keys. `dump` changes no code and is left out, and so is how long
-        `tune` is: code is kept only once all is measured."""
+        """The text that stands for these options in cache keys: without `dump`, which changes no code, and without how
+        long `tune` is, since code is kept only once all is measured."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dump"}
         return ";".join(f"{name}={value!r}" for name, value in (values | {"tune": self.tune is not None}).items())

@@ -229,7 +229,7 @@ class _Planner:
         steps.append(Launch(number, (*operands, *results, *spaces), location, label, self.clock, op))
 
     def _kernel(self, op, body: Graph, operands, results) -> tuple[int, tuple[Buffer, ...]]:
-        """The number of the kernel for this group at these strides, made once for equal ones, by whichever schedules."""
+        """The number of the kernel for this group at these strides, made once for equal ones."""
         from ..graph.text import print_graph
         layout = ";".join(f"{p.shape}{p.strides}{p.storage.kind == 'constant'}" for p in (*operands, *results))
         key = f"{op.kind}|{print_graph(body, locations=False)}|{layout}"

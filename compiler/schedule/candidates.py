@@ -28,12 +28,12 @@ FEW_OPERATIONS = 1 << 20  # of a product that may be fastest on one thread
 
 
 def candidates(group: Fused, constants: frozenset[int], target: Target, options: Options) -> list[Schedule]:
-    """Schedules for `group`, all of which its kernel can follow. `constants` numbers the operands that are constants."""
+    """Schedules that the kernel of `group` can follow. `constants` numbers the operands that are constants."""
     if group.kind in ("loops", "reduction"):
         found = [Schedule(interleave=n) for n in INTERLEAVES]
     elif group.kind == "attention":
-        widths = range(1, _most_vectors(target) + 1)
-        found = [Schedule(vectors=v) for v in widths] + [Schedule(rows=r) for r in (target.tile_rows // 2, target.tile_rows // 4) if r]
+        found = [Schedule(vectors=v) for v in range(1, _most_vectors(target) + 1)]
+        found += [Schedule(rows=r) for r in (target.tile_rows // 2, target.tile_rows // 4) if r]
     elif group.kind == "gated":
         gates = len(find_gates(group.body, find_main(group.body)))
         found = [Schedule(vectors=v) for v in range(1, (target.vector_registers - 1) // (2 * gates) + 1)]
@@ -74,7 +74,7 @@ def _tiles(body: Graph, target: Target) -> list[Schedule]:
 
 
 def _winograd(main: Node, target: Target) -> list[Schedule]:
-    """Winograd's algorithm on tiles of all sizes and panels of all widths, and the direct way; nothing where it is none."""
+    """Winograd's algorithm on tiles of all sizes and panels of all widths, and the direct way; [] where it is none."""
     costs = {}
     for outputs in POINTS:
         for vectors in range(1, _most_vectors(target) + 1):
@@ -91,7 +91,8 @@ def _winograd(main: Node, target: Target) -> list[Schedule]:
 
 def _is_constant(main: Node, body: Graph, constants: frozenset[int]) -> bool:
     """Whether one of the product's two operands is made of constants alone."""
-    return any(numbers and constants.issuperset(numbers) for numbers in (weight_params(main, side, body) for side in (1, 0)))
+    sides = (weight_params(main, side, body) for side in (1, 0))
+    return any(numbers and constants.issuperset(numbers) for numbers in sides)
 
 
 def _most_vectors(target: Target) -> int:

@@ -1,9 +1,9 @@
-"""Which program shows how fast a group runs by each of several schedules?  One that runs them in turn, as a model would.
+"""Which program shows how fast a group runs by each of several schedules?  One in which they run as in a model.
 
-In a model a group finds what the kernel before it has just written, and weights that others have pushed out of the caches
-since the last call. So each candidate's operands are copied in front of it, and where the model has other weights, as many
-bytes are read before that. All candidates run in each call, so that what disturbs one disturbs the others; the first runs
-once more in front, since a call's first launches find threads that still wake up.
+In a model a group finds what the kernel before it has just written, and weights that others have pushed out of the
+caches since the last call. So each candidate's operands are copied in front of it, and where the model has other
+weights, as many bytes are read before that. All candidates run in each call, so that what disturbs one disturbs the
+others; the first runs once more in front, since a call's first launches find threads that still wake up.
 """
 
 from __future__ import annotations
@@ -30,24 +30,21 @@ def label_of(schedule: Schedule) -> str:
 
 
 def trial_graph(node: Node, schedules: Sequence[Schedule], others: np.ndarray | None) -> Graph:
-    """The groups that run the group `node` by each schedule, in this order; their launches are labelled by the schedules (see
-    `label_of`). `others`, float32 of one axis, are as large as the model's other weights; None where it has hardly any."""
+    """The groups that run the group `node` by each schedule, in this order; `label_of` gives their launches' labels.
+    `others`, float32 of one axis, are as large as the model's other weights; None where it has hardly any."""
     builder = Builder("trial", fold=False)
-    inputs: dict[Value, Value] = {}
-    for value in node.operands:
-        if value not in inputs:
-            is_constant = isinstance(value.op, Constant)
-            inputs[value] = builder.constant(value.op.array, value.op.label) if is_constant else builder.parameter(value.type)
+    constants = {o: builder.constant(o.op.array, o.op.label) for o in node.operands if isinstance(o.op, Constant)}
+    params = {o: builder.parameter(o.type) for o in dict.fromkeys(node.operands) if o not in constants}
     results: list[Value] = []
     labels = ["first", *map(label_of, schedules)]
     for number, (label, schedule) in enumerate(zip(labels, (schedules[0], *schedules))):
         if others is not None:
-            sweep = _largest(others.shape[0], number)
-            results.append(builder.emit(sweep, builder.constant(others)))
-        fresh = {old: new if isinstance(new.op, Constant) else builder.emit(replace(copy_group(new.type), label=f"copy {number}"), new)
-                 for old, new in inputs.items()}
+            results.append(builder.emit(_largest(others.shape[0], number), builder.constant(others)))
+        own = dict(constants)
+        for old, param in params.items():
+            own[old] = builder.emit(replace(copy_group(old.type), label=f"copy {number}"), param)
         group = replace(node.op, label=label, schedule=schedule)
-        results += builder.emit_all(group, *(fresh[o] for o in node.operands))
+        results += builder.emit_all(group, *(own[o] for o in node.operands))
     return builder.finish(results)
 
 

@@ -1,4 +1,4 @@
-"""Which schedule is the fastest on this machine?  Measured, group by group, those with the most work first, until the time is up.
+"""Which schedule of a group is the fastest here?  Measured, those with the most work first, until the time is up.
 
 What was measured of a group is kept at once, so that nothing is lost when the user interrupts, and the next compilation
 goes on where this one ended. Measuring and keeping are the caller's: `Bench`.
@@ -41,7 +41,7 @@ class Bench(Protocol):
     """What runs here, how long that takes, and what is known from before."""
 
     def measure(self, artifact: Artifact, types: Sequence[TensorType]) -> dict[str, float]:
-        """The seconds of each launch of a program by its label, the fastest of several runs on operands of these types."""
+        """The seconds of each launch by its label, the fastest of several runs on inputs of these types."""
 
     def get(self, key: str) -> bytes | None:
         """What was put under this key, on a machine like this one."""
@@ -55,8 +55,8 @@ class Bench(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was measured of a group: the seconds of each schedule that makes another kernel, the heuristic's first, and which was
-    taken. Nothing where all make the same kernel."""
+    """What was measured of a group: the seconds of each schedule that makes another kernel, the heuristic's first, and
+    which was taken. Nothing where all make the same kernel."""
 
     times: tuple[tuple[Schedule, float], ...]
     taken: Schedule = Schedule()
@@ -83,17 +83,18 @@ class Outcome:
         (_, usual), *others = self.times
         shown = f"the heuristic takes {_microseconds(usual)}"
         if self.taken != Schedule():
-            return f"measured: {shown}, {self.taken} {_microseconds(dict(self.times)[self.taken])}; it was the best of {len(self.times)}"
+            seconds = dict(self.times)[self.taken]
+            return f"measured: {shown}, {self.taken} {_microseconds(seconds)}; it was the best of {len(self.times)}"
         if not others:
             return f"measured: {shown}"
         best, seconds = min(others, key=lambda row: row[1])
-        return (f"measured: {shown}, and none of {len(others)} others is clearly faster; the best of them, {best}, takes "
-                f"{_microseconds(seconds)}")
+        return (f"measured: {shown}, and none of {len(others)} others is clearly faster; the best of them, {best}, "
+                f"takes {_microseconds(seconds)}")
 
 
 @dataclass
 class _Work:
-    """Equal groups of a graph: one of them, how many runs of it a run of the graph takes, and an estimate of one in seconds."""
+    """Equal groups of a graph: one of them, how often they run in one run of it, and an estimate of one in seconds."""
 
     node: Node
     constants: frozenset[int]
@@ -103,8 +104,11 @@ class _Work:
 
 @dataclass
 class Tuner:
-    """The pass that gives groups the schedules that are fastest. `compile` makes a program of groups, `progress(stage, done,
-    total)` is told how many are done. Behind it `measured` and `left` count the kinds of groups that are known and that are not."""
+    """The pass that gives groups the schedules that are fastest.
+
+    `compile` makes a program of groups, `progress(stage, done, total)` is told how many kinds of groups are done. After
+    the pass `measured` counts those that are known, and `left` the others.
+    """
 
     bench: Bench
     compile: Callable[[Graph], Artifact]
@@ -172,7 +176,8 @@ class Tuner:
                 different.setdefault(kernels[label_of(schedule)], schedule)
             if len(different) == 1:
                 return {}
-            found = self.bench.measure(artifact, [TensorType(tuple(map(nominal, p.shape)), p.dtype) for p in graph.params])
+            types = [TensorType(tuple(map(nominal, p.shape)), p.dtype) for p in graph.params]
+            found = self.bench.measure(artifact, types)
             return {schedule: found[label_of(schedule)] for schedule in different.values()}
         first = times(schedules)
         usual, *others = first or (Schedule(),)
@@ -186,19 +191,20 @@ class Tuner:
 
     def _remark(self, node: Node, outcome: Outcome | None, remarks: Remarks) -> None:
         place = f" ({node.location})" if str(node.location) else ""
-        reason = outcome.reason if outcome is not None else "not measured: the time was up; another compilation with tune= goes on"
+        reason = outcome.reason if outcome is not None else "not measured: the time was up; the next tune= goes on"
         applied = outcome is not None and outcome.taken != Schedule()
         remarks.add("tune", f"{node.op.label}{place} by another schedule", applied, reason, node.op.body.nodes)
 
 
-def _collect(graph: Graph, runs: int, in_loop: bool, target: Target, key_of: Callable[[_Work], str], keys: dict[Node, str],
-             works: dict[str, _Work]) -> None:
+def _collect(graph: Graph, runs: int, in_loop: bool, target: Target, key_of: Callable[[_Work], str],
+             keys: dict[Node, str], works: dict[str, _Work]) -> None:
     """Find the groups of `graph`, which runs so often, and of the graphs in it that may take several schedules."""
     for node in graph.nodes:
         op = node.op
         if isinstance(op, Fused):
             constants = frozenset(i for i, o in enumerate(node.operands) if isinstance(o.op, Constant))
-            if op.schedule != Schedule() or in_loop and _is_packed_outside(op, constants) or 0 in map(nominal, (r.type.size for r in node.results)):
+            is_empty = 0 in (nominal(r.type.size) for r in node.results)
+            if is_empty or op.schedule != Schedule() or in_loop and _is_packed_outside(op, constants):
                 continue
             work = _Work(node, constants, 0, _estimate(node, target))
             keys[node] = key_of(work)
@@ -214,7 +220,7 @@ def _collect(graph: Graph, runs: int, in_loop: bool, target: Target, key_of: Cal
 
 
 def _is_packed_outside(op: Fused, constants: frozenset[int]) -> bool:
-    """Whether a group in a loop multiplies by what is packed in front of the loop: alone it would pack it in each run."""
+    """Whether a group in a loop multiplies by what is packed in front of it: alone it would pack that in each run."""
     if op.kind not in WEIGHTED:
         return False
     sides = (weight_params(find_main(op.body), side, op.body) for side in (1, 0))

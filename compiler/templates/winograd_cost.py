@@ -36,8 +36,8 @@ def choose_winograd(node: Node, target: Target, schedule: Schedule = Schedule())
 
 
 def winograd_costs(node: Node, target: Target, schedule: Schedule = Schedule()) -> dict[UnpackWinograd, int]:
-    """Each way in which the weights of the convolution `node` can be transformed, with its cost in multiplications; none where
-    the algorithm is not for it."""
+    """Each way in which the weights of the convolution `node` can be transformed, with its cost in multiplications; {}
+    where the algorithm is not for it."""
     if _refusal(node) is not None:
         return {}
     _, height, width, columns = node.results[0].shape

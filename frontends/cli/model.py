@@ -212,7 +212,13 @@ def compile_model(arguments, console):
     is_onnx = arguments.model.endswith(".onnx") and not arguments.spec
     source, dims = (arguments.model, dict(arguments.dim)) if is_onnx else (load_graph(arguments, console), None)
     with console.progress(f"compiling {Path(arguments.model).name}") as tell:
-        return compile_cached(source, dims=dims, options=model_options(arguments), cache=None if arguments.no_cache else "default", progress=tell)
+        artifact = compile_cached(source, dims=dims, options=model_options(arguments),
+                                  cache=None if arguments.no_cache else "default", progress=tell)
+    if "tuning" in artifact.manifest:
+        found = artifact.manifest["tuning"]
+        rest = f"; {found['left']} are left, and the next --tune goes on" if found["left"] else ""
+        console.note(f"{found['measured']} kinds of groups have schedules that were measured{rest}")
+    return artifact
 
 
 def load_manifest(arguments, console) -> dict:

@@ -100,7 +100,7 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--weights", choices=("bfloat16", "float16", "int8", "int4"), metavar="DTYPE",
                        help="store constant weights as bfloat16, float16, int8 or int4; arithmetic stays float32")
     group.add_argument("--tune", type=seconds, metavar="SECONDS",
-                       help="measure schedules of kernels for so long, and take what is clearly faster; 0 takes what is known")
+                       help="measure schedules of kernels for so long, and take what is faster; 0 takes what is known")
     group.add_argument("--no-fuse", action="store_true", help="every operator in a kernel of its own")
     group.add_argument("--no-winograd", action="store_true", help="every convolution directly, rounded as plain sums are")
     group.add_argument("--no-cache", action="store_true", help="neither read nor write the compile cache")

@@ -1,4 +1,4 @@
-"""Which groups are schedules tried on?  Every kind of kernel, with extents of 1, primes and whole tiles, constants and dims."""
+"""Which groups are schedules tried on?  Every kind of kernel; extents of 1, primes and whole tiles; constants, dims."""
 
 from __future__ import annotations
 

@@ -60,7 +60,8 @@ def test_the_heuristic_is_the_first_of_few(name):
 
 
 def test_kinds_of_kernels_have_several_candidates():
-    counts = {name: max(len(candidates(n.op, constants_of(n), find_target("x86-64-v4"), Options())) for n in groups(fused(g)))
+    target = find_target("x86-64-v4")
+    counts = {name: max(len(candidates(n.op, constants_of(n), target, Options())) for n in groups(fused(g)))
               for name, g in graphs().items()}
     assert all(count > 1 for count in counts.values()), counts
 
@@ -101,8 +102,9 @@ TEXT = """graph g(%x: f32[4]) {{
 
 @pytest.mark.parametrize("choices, message", [
     ("height=3", "a schedule's choices are rows, vectors, units, packs, winograd, interleave, not height"),
-    ("rows=0", "a schedule's rows is 0"), ("rows=1.5", "a schedule's rows is 1.5"), ("packs=1", "a schedule's packs is 1"),
-    ("winograd=-1", "a schedule's winograd is -1"), ("rows 3", "'=' was expected")])
+    ("rows=0", "a schedule's rows is 0"), ("rows=1.5", "a schedule's rows is 1.5"),
+    ("packs=1", "a schedule's packs is 1"), ("winograd=-1", "a schedule's winograd is -1"),
+    ("rows 3", "'=' was expected")])
 def test_schedules_that_are_none_are_refused_with_their_place(choices, message):
     with pytest.raises(FormatError, match=f"(?s){message}.*line 5|line 5.*{message}"):
         parse_graph(TEXT.format(choices))
@@ -111,7 +113,8 @@ def test_schedules_that_are_none_are_refused_with_their_place(choices, message):
 # ---- what they do ----------------------------------------------------------------------------------------------------
 def test_a_schedule_that_the_registers_can_not_hold_is_refused():
     graph = fused(graphs()["product"], Options(target="x86-64-v3"))
-    changed = with_schedule(graph, next(n for n in groups(graph) if n.op.kind == "contraction"), Schedule(rows=13, vectors=2))
+    node = next(n for n in groups(graph) if n.op.kind == "contraction")
+    changed = with_schedule(graph, node, Schedule(rows=13, vectors=2))
     with pytest.raises(CompilerError, match="asks for 13 rows where the registers hold 6"):
         compile_graph(changed, options=Options(target="x86-64-v3"), after="fuse")
 

@@ -1,5 +1,4 @@
-"""Does the tuner take what is clearly faster, keep what it measured, and end when its time is up?  With a clock and times that
-are made up."""
+"""Does the tuner take what is clearly faster, keep what it measured, and end in time?  Clock and times are made up."""
 
 from dataclasses import replace
 
@@ -26,7 +25,7 @@ TARGET = "x86-64-v4"
 
 
 class FakeBench:
-    """A launch takes `seconds(schedule's text, how often anything was measured)`, and measuring `cost` seconds of the clock."""
+    """A launch takes `seconds(schedule's text, number of the measurement)`; measuring takes `cost` seconds."""
 
     def __init__(self, seconds, cost: float = 1.0, stop_after: int | None = None):
         self.seconds, self.cost, self.stop_after = seconds, cost, stop_after
@@ -59,7 +58,8 @@ def tuned(graph, bench, tune=1000.0, **options):
     seen = {}
     artifact = compile_graph(graph, options=Options(target=TARGET, tune=tune, **options), cache=OBJECTS, bench=bench,
                              write=lambda name, text, constants: seen.update({name: text}))
-    return seen["tune"], [r for r in str(artifact.texts["remarks"]()).splitlines() if r.startswith("[tune]")], artifact.manifest
+    remarks = [r for r in str(artifact.texts["remarks"]()).splitlines() if r.startswith("[tune]")]
+    return seen["tune"], remarks, artifact.manifest
 
 
 def only(text: str, fast: float = 0.5):
@@ -154,7 +154,8 @@ def test_groups_in_loops_are_tuned_too():
 def test_a_schedule_that_the_graph_has_stays():
     from .groups import fused, groups, with_schedule
     graph = fused(graphs()["product"], Options(target=TARGET))
-    graph = with_schedule(graph, next(n for n in groups(graph) if n.op.kind == "contraction"), Schedule(vectors=2, rows=3))
+    node = next(n for n in groups(graph) if n.op.kind == "contraction")
+    graph = with_schedule(graph, node, Schedule(vectors=2, rows=3))
     bench = FakeBench(only("vectors=1"))
     seen = {}
     compile_graph(graph, options=Options(target=TARGET, tune=9.0), bench=bench, after="fuse", cache=OBJECTS,
@@ -167,7 +168,7 @@ def test_a_dump_of_tuned_groups_goes_on_behind_them():
     assert stages_after("tune") == stages_after("fuse")
 
 
-# ---- time, and what is kept --------------------------------------------------------------------------------------------
+# ---- time, and what is kept ------------------------------------------------------------------------------------------
 def test_the_most_work_comes_first_and_time_is_not_exceeded():
     bench = FakeBench(lambda schedule, call: 1.0, cost=5.0)
     _, remarks, manifest = tuned(two_products(), bench, tune=3.0)
@@ -200,12 +201,13 @@ def test_what_was_measured_for_another_case_is_not_taken():
     tuned(graphs()["product"], bench)
     known = set(bench.known)
     for options in ({"winograd": False}, {"target": "x86-64-v3"}):
-        compile_graph(graphs()["product"], options=Options(**{"target": TARGET, "tune": 9.0, **options}), bench=bench, cache=OBJECTS)
+        options = Options(**{"target": TARGET, "tune": 9.0, **options})
+        compile_graph(graphs()["product"], options=options, bench=bench, cache=OBJECTS)
         assert len(bench.known) > len(known)
         known = set(bench.known)
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{\"times\": 3}", b"{\"times\": [], \"taken\": {\"height\": 3}}", b"\xff\x00"])
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"times": 3}', b'{"times": [], "taken": {"height": 3}}', b"\xff\x00"])
 def test_what_is_damaged_is_measured_again(data):
     bench = FakeBench(only("vectors=4"))
     text, _, _ = tuned(graphs()["product"], bench)
@@ -214,7 +216,7 @@ def test_what_is_damaged_is_measured_again(data):
     assert tuned(graphs()["product"], bench)[0] == text and bench.calls > calls
 
 
-# ---- options -----------------------------------------------------------------------------------------------------------
+# ---- options ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seconds", [-1, -0.5, float("nan"), float("inf")])
 def test_times_that_are_none_are_refused(seconds):
     with pytest.raises(LaminaError, match="Options.tune is"):
@@ -236,7 +238,7 @@ def test_what_does_not_run_here_can_not_be_tuned():
         lm.compile(graphs()["product"], options=lm.Options(target=other, tune=1))
 
 
-# ---- for real ------------------------------------------------------------------------------------------------------------
+# ---- for real --------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("LAMINA_CACHE", "on")
@@ -275,8 +277,8 @@ def test_what_was_left_is_not_kept_as_the_last_word(folder):
 def test_an_interrupted_profile_interrupts_the_tuner(monkeypatch):
     from lamina.frontends.tuning import CachedBench
     profile = Executable.profile
-    monkeypatch.setattr(Executable, "profile", lambda self, *arrays, **choices: replace(profile(self, *arrays, **choices),
-                                                                                      is_interrupted=True))
+    monkeypatch.setattr(Executable, "profile", lambda *arguments, **choices:
+                        replace(profile(*arguments, **choices), is_interrupted=True))
     with pytest.raises(KeyboardInterrupt):
         lm.compile(graphs()["product"], options=lm.Options(tune=60))
     assert CachedBench(None).get("x") is None
