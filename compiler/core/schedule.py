@@ -13,7 +13,7 @@ class Schedule:
 
     rows        rows of a product's or attention's register tile; pixels of a depthwise or narrow convolution's
     vectors     vectors of columns in that tile (of keys, in attention); constant weights are packed in its width
-    units       parts at most that a product's work is cut into, which threads share; 1 keeps it on one thread
+    units       parts, about, that a product's work is cut into, which threads share; 1 keeps it on one thread
     packs       whether a product whose right operand is no constant copies it into panels first
     winograd    outputs of a tile along both axes, by Winograd's algorithm; 0 computes the convolution directly
     interleave  vectors that a loop or a reduction has in flight at once

@@ -59,7 +59,7 @@ def weight_layout(main: Node, side: int, gates: int, target: Target,
         letters = "uvw"[:rank] + "cgo"
         split = (*shape[:-1], groups, shape[-1] // groups)
         rows = product(main.results[0].shape[:-1])
-        tile = choose_tile(rows, split[-1], dtype, target, schedule=schedule)
+        tile = choose_tile(rows, split[-1], dtype, target, schedule=schedule, sums=product(shape[:-1]))
         return Unpack(shape, split, letters, "g", letters[:rank] + "c", "o", tile.width)
     inputs, result = main.op.spec.split("->")
     mine, other = (inputs.split(",")[side], inputs.split(",")[1 - side])
@@ -78,7 +78,8 @@ def weight_layout(main: Node, side: int, gates: int, target: Target,
     rows = product(d for c, d in zip(other, main.operands[1 - side].shape) if c in result and c not in mine)
     column, count = columns[-1], extent[columns[-1]]
     if not gates:
-        width = choose_tile(rows, count, dtype, target, code_sets(weight), schedule).width
+        depth = product(extent[c] for c in sums)
+        width = choose_tile(rows, count, dtype, target, code_sets(weight), schedule, depth).width
         return Unpack(shape, shape, mine, "".join(batch), "".join(sums), column, width)
     gate = next(c for c in ascii_letters if c not in mine)
     split = [d for c, d in zip(mine, shape) for d in ((gates, d // gates) if c == column else (d,))]

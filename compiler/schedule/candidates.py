@@ -50,7 +50,7 @@ def _products(body: Graph, constants: frozenset[int], target: Target, options: O
     if is_depthwise(main) or _is_constant(main, body, constants) and narrow_layout(main, target) is not None:
         return [Schedule(rows=n) for n in PIXELS]
     is_constant = _is_constant(main, body, constants)
-    tiles = _tiles(body, target)
+    tiles = _tiles(body, is_constant, target)
     if is_constant and options.winograd:
         others = _winograd(main, target)
         if others:
@@ -60,13 +60,14 @@ def _products(body: Graph, constants: frozenset[int], target: Target, options: O
     return [*found, *tiles[:3], *(Schedule(units=n) for n in UNITS if n > 1 or small), *tiles[3:]]
 
 
-def _tiles(body: Graph, target: Target) -> list[Schedule]:
-    """Register tiles of other widths, as high as the registers allow."""
+def _tiles(body: Graph, is_constant: bool, target: Target) -> list[Schedule]:
+    """Register tiles of other widths than the heuristic's, as high as the registers allow."""
     buffers = {p: Buffer(f"in{i}", p.dtype, p.shape, row_major(p.shape), "in") for i, p in enumerate(body.params)}
     results = [Buffer(f"out{i}", r.dtype, r.shape, row_major(r.shape), "out") for i, r in enumerate(body.results)]
     problem = make_problem(body, buffers, results)
     dtype = problem.node.results[0].dtype.compute
-    own = choose_tile(problem.row_count, problem.columns.extent, dtype, target)
+    sums = nominal(problem.sum_count) if is_constant else None
+    own = choose_tile(problem.row_count, problem.columns.extent, dtype, target, sums=sums)
     costs = problem_costs(problem, target, (own.rows, own.width))
     least, most = min(c.cycles for c in costs), -(-nominal(problem.columns.extent) // own.lanes)
     widths = [c.columns // own.lanes for c in costs[1:] if c.cycles <= TOO_SLOW * least]

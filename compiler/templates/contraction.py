@@ -191,7 +191,7 @@ class _Contraction:
         block_tiles = self._block_tiles(nominal(tiles), -(-wanted // max(1, nominal(panels) * nominal(batch))))
         row_blocks = (tiles + (block_tiles - 1)) // block_tiles
         groups = max(1, min(nominal(panels), -(-wanted // max(1, nominal(row_blocks) * nominal(batch)))))
-        group_panels = -(-nominal(panels) // groups)
+        group_panels = nominal(panels) // groups  # rather more units than wanted: of three, one thread gets two
         groups = (panels + (group_panels - 1)) // group_panels
         units = batch * row_blocks * groups
         kind = "parallel" if wanted > 1 and units != 1 else "serial"

@@ -14,6 +14,7 @@ from ..targets.target import Target
 from .problem import Axis, Problem
 
 LEAST_LINE = 10  # rows of a tile that lies within one line of the result; shorter lines are flattened
+ENOUGH_ROWS = 4  # of a tile that is wide since its sums are short
 IN_FLIGHT = 8  # accumulators that hide an addition's latency: four cycles, two units
 UNIT_FLOPS = 1 << 18  # work that makes a unit worth handing to another thread
 REGISTER_EPILOGUE = 4  # operations of an epilogue that are done on the tile in registers; longer ones use the stack
@@ -34,11 +35,13 @@ class Tile:
 
 
 def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target, sets: int = 1,
-                schedule: Schedule = Schedule()) -> Tile:
+                schedule: Schedule = Schedule(), sums: int | None = None) -> Tile:
     """The tile for a product of this many rows and columns: accumulators, held vectors and one broadcast fill the registers.
 
-    Few rows take the widest tiles that hold them, so that weights stream in long runs and many sums are in flight. `sets` of
-    accumulators are live at once. What `schedule` says of rows and vectors holds instead, as far as there are so many.
+    Few rows take the widest tiles that hold them, so that weights stream in long runs and many sums are in flight. So do
+    short sums (`sums` long, where that is known), as far as a panel stays in the first cache: their results are stored
+    more than they are computed, in longer runs. `sets` of accumulators are live at once. What `schedule` says of rows
+    and vectors holds instead, as far as there are so many.
     """
     lanes = target.lanes(dtype)
     registers = target.vector_registers
@@ -46,11 +49,24 @@ def choose_tile(rows: Dim, columns: Dim, dtype: DType, target: Target, sets: int
     wanted = schedule.vectors or target.tile_vectors
     if schedule.vectors is None and isinstance(rows, int):
         fitting = (v for v in range(registers // 4, wanted, -1) if most_rows(v, registers, sets) >= rows)
-        wanted = next(fitting, wanted)
+        wanted = next(fitting, wanted if sums is None else _wide(sums, widest, dtype, target))
     vectors = max(1, min(wanted, widest))
     most = most_rows(vectors, registers, sets)
     usual = most if isinstance(rows, int) else min(most, target.tile_rows)
     return Tile(_height(rows, usual, most, schedule), vectors, lanes)
+
+
+def _wide(sums: int, widest: int, dtype: DType, target: Target) -> int:
+    """Vectors of a tile whose panel of `sums` steps stays in the first cache: all `widest` ones, or as many as leave
+    registers for enough rows, in panels that are about equal."""
+    held = target.l1_bytes // max(1, sums * target.vector_bytes)
+    if widest <= min(target.vector_registers // 4, held):
+        return widest
+    wide = max(v for v in range(1, target.vector_registers) if most_rows(v, target.vector_registers) >= ENOUGH_ROWS)
+    most = min(wide, held)
+    if most <= target.tile_vectors:
+        return widest if widest == target.tile_vectors + 1 else target.tile_vectors  # not a panel and a rest of one vector
+    return -(-widest // -(-widest // most))
 
 
 def packed_tile(rows: Dim, width: int, dtype: DType, target: Target, sets: int = 1,

@@ -74,23 +74,23 @@ def two_products():
 
 # ---- the choice ------------------------------------------------------------------------------------------------------
 def test_what_is_clearly_faster_is_taken_and_said():
-    text, remarks, manifest = tuned(graphs()["product"], FakeBench(only("vectors=4")))
-    assert "schedule=schedule(vectors=4)" in text and manifest["tuning"] == {"measured": 1, "left": 0}
+    text, remarks, manifest = tuned(graphs()["product"], FakeBench(only("vectors=2")))
+    assert "schedule=schedule(vectors=2)" in text and manifest["tuning"] == {"measured": 1, "left": 0}
     (remark,) = remarks
     assert " by another schedule: done: " in remark
-    assert "the heuristic takes 1e+06 us, vectors=4 5e+05 us; it was the best of " in remark
+    assert "the heuristic takes 1e+06 us, vectors=2 5e+05 us; it was the best of " in remark
 
 
 @pytest.mark.parametrize("fast", [0.98, 1.0, 1.5])
 def test_what_is_hardly_faster_is_not(fast):
-    text, (remark,), _ = tuned(graphs()["product"], FakeBench(only("vectors=4", fast)))
+    text, (remark,), _ = tuned(graphs()["product"], FakeBench(only("vectors=2", fast)))
     assert "schedule=" not in text and "not done" in remark and "clearly faster" in remark
 
 
 def test_noise_does_not_win():
     """Each time another candidate is the lucky one; the second measurement is the other way round and repeats none."""
     def seconds(schedule, call):
-        return 0.5 if schedule == {1: "vectors=4", 2: "vectors=1"}.get(call) else 1.0
+        return 0.5 if schedule == {1: "vectors=2", 2: "vectors=1"}.get(call) else 1.0
     bench = FakeBench(seconds)
     text, _, _ = tuned(graphs()["product"], bench)
     assert bench.calls == 2 and "schedule=" not in text
@@ -184,14 +184,14 @@ def test_nothing_is_measured_in_no_time():
 
 
 def test_an_interruption_keeps_what_was_measured_and_the_next_time_goes_on():
-    bench = FakeBench(only("vectors=4"), stop_after=2)
+    bench = FakeBench(only("units=64"), stop_after=2)
     with pytest.raises(KeyboardInterrupt):
         tuned(two_products(), bench)
     assert len(bench.known) == 1
     bench.stop_after, bench.calls, bench.types = None, 0, []
     text, _, manifest = tuned(two_products(), bench)
     assert [str(t) for t in bench.types[0]] == ["f32[32, 64]"] and manifest["tuning"]["left"] == 0
-    assert text.count("schedule=schedule(vectors=4)") == 2
+    assert text.count("schedule=schedule(units=64)") == 2
     calls = bench.calls
     assert tuned(two_products(), bench, tune=0.0)[0] == text and bench.calls == calls
 
@@ -209,7 +209,7 @@ def test_what_was_measured_for_another_case_is_not_taken():
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"times": 3}', b'{"times": [], "taken": {"height": 3}}', b"\xff\x00"])
 def test_what_is_damaged_is_measured_again(data):
-    bench = FakeBench(only("vectors=4"))
+    bench = FakeBench(only("vectors=2"))
     text, _, _ = tuned(graphs()["product"], bench)
     bench.known = dict.fromkeys(bench.known, data)
     calls = bench.calls
