@@ -3,7 +3,8 @@
     python examples/train_by_hand.py [--epochs 12] [--checkpoint run.safetensors]
 
 A small convolutional network learns handwritten digits from 360 images of 8x8 pixels (those of `lamina demo`; UCI's
-"Optical Recognition of Handwritten Digits") and reads 90 others: about 93 % of them after 12 epochs, in a few seconds.
+"Optical Recognition of Handwritten Digits") and reads 90 others: 93 % of them after 12 epochs, in 2 s of processor
+time.
 """
 
 import argparse

@@ -8,6 +8,7 @@ from typing import Callable, NoReturn, Sequence
 import numpy as np
 
 from ..compiler.core.errors import NanError, UnsupportedError
+from ..compiler.core.location import Location
 from ..compiler.core.options import Options
 from ..compiler.graph.graph import Graph, Node
 from ..runtime.artifact import Artifact
@@ -73,8 +74,8 @@ def nan_error(birth: Birth, output: str) -> NanError:
     culprit = node
     if birth.infinity is not None:
         culprit = birth.infinity
-        facts.append(f"the infinity was born in {culprit.op.name} {_code(culprit)}, at {culprit.location}")
-    facts += [f"in iteration {iteration} of the {kind} at {place}" for kind, place, iteration in birth.loops[-MOST_LOOPS:]]
+        facts.append(f"the infinity was born in {culprit.op.name} {_code(culprit)}{_at(culprit.location)}")
+    facts += [f"in iteration {iteration} of the {kind}{_at(place)}" for kind, place, iteration in birth.loops[-MOST_LOOPS:]]
     hint = "where an operand can reach what has no finite value, keep it away with lm.clip, lm.maximum or an epsilon"
     if not node.operands:
         hint = "a constant of the model holds it"
@@ -84,6 +85,10 @@ def nan_error(birth: Birth, output: str) -> NanError:
     return NanError(f"the output {output!r} holds a NaN, born in {node.op.name} {_code(node)}\n  " + "\n  ".join(facts),
                     output=output, operator=node.op.name, type=birth.type, backward_of=node.location.backward_of,
                     location=node.location, hint=hint)
+
+
+def _at(place: Location) -> str:
+    return f" at {place}" if str(place) else ""
 
 
 def _code(node: Node) -> str:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Sequence
 import numpy as np
 
 from ..compiler.core.dtypes import as_dtype
+from ..compiler.core.location import Location
 from ..compiler.core.types import TensorType
 from ..compiler.graph.graph import Graph, Node, Value
 from ..compiler.graph.interpret import bind_extents
@@ -40,7 +41,7 @@ class Birth:
     operands: tuple[str, ...] = ()
     operands_have_nans: bool = False
     infinity: Node | None = None
-    loops: tuple[tuple[str, str, int], ...] = ()
+    loops: tuple[tuple[str, Location, int], ...] = ()
     input: str = ""
 
 
@@ -71,7 +72,7 @@ def births(graph: Graph, arrays: Sequence[np.ndarray]) -> list[Birth | None]:
 class _Search:
     def __init__(self):
         self.count = 0
-        self.loops: list[tuple[str, str, int]] = []
+        self.loops: list[tuple[str, Location, int]] = []
         self.last_use: dict[int, dict[Value, Node]] = {}  # of graphs, by id: bodies are run many times
 
     def outermost(self, graph: Graph, arrays: Sequence[np.ndarray]) -> list[_Traced]:
@@ -142,7 +143,7 @@ class _Search:
         return [*carry, *(_Traced(stack, *found) for stack, found in zip(stacks, first))]
 
     def iteration(self, node: Node, body: Graph, values: list[_Traced], number: int) -> list[_Traced]:
-        self.loops.append((node.op.name, str(node.location), number))
+        self.loops.append((node.op.name, node.location, number))
         results = self.graph(body, values)
         self.loops.pop()
         return results

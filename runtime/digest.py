@@ -25,10 +25,17 @@ def chunk_digests(data, chunk: int = CHUNK) -> list[str]:
 
 def file_digest(path) -> str:
     """The digest of a file's size and chunks; reads all of it."""
+    size = os.stat(path).st_size
+    return digest(f"{size}:{':'.join(file_chunk_digests(path, 0, size))}".encode())
+
+
+def file_chunk_digests(path, begin: int, size: int, chunk: int = CHUNK) -> list[str]:
+    """The digest of every `chunk` of the `size` bytes of a file from `begin` on. They are read, not mapped: what is only checked
+    takes no memory afterwards."""
     with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        parts = _on_threads(lambda at: digest(os.pread(file.fileno(), CHUNK, at)), range(0, size, CHUNK))
-    return digest(f"{size}:{':'.join(parts)}".encode())
+        def work(at: int) -> str:
+            return digest(os.pread(file.fileno(), min(chunk, size - at), begin + at))
+        return _on_threads(work, range(0, size, chunk))
 
 
 def _on_threads(work, items) -> list:

@@ -25,7 +25,7 @@ import numpy as np
 from .artifact import FORMAT_VERSION, Artifact
 from .atomic import written_whole
 from .cpu_features import check_target
-from .digest import CHUNK, chunk_digests, digest
+from .digest import CHUNK, chunk_digests, digest, file_chunk_digests
 from .errors import FormatError, LaminaError
 from .signature import numpy_dtype
 from .tensors import read_tensors, write_tensors
@@ -119,7 +119,7 @@ def load_artifact(path, *, verify: bool = True, runnable: bool = True, sources: 
     message names the member), cut short, of another version. UnsupportedError: another architecture, a CPU feature is missing.
     """
     path = Path(path)
-    members = _open(path)
+    members, start = _open(path)
     if MANIFEST not in members:
         raise FormatError(f"{path} is a ZIP, but no lamina artifact: it has no {MANIFEST}")
     manifest = _manifest(path, members)
@@ -134,7 +134,7 @@ def load_artifact(path, *, verify: bool = True, runnable: bool = True, sources: 
             raise FormatError(f"{path}: the member {name} has {len(data)} bytes, {row['bytes']} were written")
         if name == CONSTANTS:
             if verify:
-                _verify_chunks(path, name, data, row)
+                _verify_chunks(path, name, data.ctypes.data - start, data.nbytes, row)
         else:
             image = data.tobytes()
             if digest(image) != row["sha256"]:
@@ -148,15 +148,15 @@ def load_artifact(path, *, verify: bool = True, runnable: bool = True, sources: 
     return Artifact(manifest, objects, constants, state=state)
 
 
-def _open(path: Path) -> dict[str, np.ndarray]:
-    """The members of a ZIP as views of the mapped file."""
+def _open(path: Path) -> tuple[dict[str, np.ndarray], int]:
+    """(the members of a ZIP as views of the mapped file, the address of its first byte)."""
     try:
         with open(path, "rb") as file:
             if not file.seek(0, 2):
                 raise FormatError(f"{path} is empty")
             mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
             with zipfile.ZipFile(file) as archive:
-                return {info.filename: _member(path, mapped, info) for info in archive.infolist()}
+                return {info.filename: _member(path, mapped, info) for info in archive.infolist()}, mapped.ctypes.data
     except (zipfile.BadZipFile, struct.error, NotImplementedError, UnicodeDecodeError) as error:
         raise FormatError(f"{path} {_what_is_wrong(path)}") from error
     except OSError as error:
@@ -212,9 +212,9 @@ def _manifest(path: Path, members: Mapping[str, np.ndarray]) -> dict:
     return manifest
 
 
-def _verify_chunks(path: Path, name: str, data: np.ndarray, row: dict) -> None:
+def _verify_chunks(path: Path, name: str, begin: int, size: int, row: dict) -> None:
     chunk = row["chunk"]
-    found = chunk_digests(data, chunk)
+    found = file_chunk_digests(path, begin, size, chunk)
     wrong = [i for i, (a, b) in enumerate(zip(found, row["sha256"])) if a != b]
     if wrong or len(found) != len(row["sha256"]):
         where = f" between bytes {wrong[0] * chunk:,} and {(wrong[0] + 1) * chunk:,}" if wrong else ""

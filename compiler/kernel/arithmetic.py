@@ -136,6 +136,10 @@ def _power(x, y):
     return np.power([x], [y])[0]  # for scalars NumPy takes sqrt where y is 0.5: NaN for -inf, pow says inf
 
 
+def _scale(x, y):
+    return x * y if y != y else np.ldexp(x, int(np.clip(y, -9999, 9999)))
+
+
 _FUNCTIONS = {
     "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1,
     "log": np.log, "log2": np.log2, "log1p": np.log1p, "sin": np.sin, "cos": np.cos, "tan": np.tan,
@@ -144,6 +148,7 @@ _FUNCTIONS = {
     "tanh": np.tanh, "sigmoid": _sigmoid, "erf": _erf(math.erf), "erfc": _erf(math.erfc), "floor": np.floor,
     "ceil": np.ceil,
     "trunc": np.trunc, "round": np.rint, "pow": _power, "atan2": np.arctan2, "rem": np.fmod,
+    "scale": _scale,
 }
 
 

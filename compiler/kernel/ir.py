@@ -16,7 +16,7 @@ UNARY = ("neg", "abs", "sqrt", "floor", "ceil", "trunc", "round", "not",  # one 
          "rsqrt", "exp", "exp2", "expm1", "log", "log2", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
          "asinh", "acosh", "atanh", "tanh", "sigmoid", "erf", "erfc")  # expanded by lower/math before code generation
 BINARY = ("add", "sub", "mul", "div", "rem", "floordiv", "mod", "min", "max", "and", "or", "xor", "shl", "shr",
-          "pow", "atan2")
+          "pow", "atan2", "scale")
 COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
 REDUCTIONS = ("add", "mul", "min", "max", "and", "or")
 FOR_KINDS = ("serial", "parallel", "vector", "unroll", "apart")
@@ -90,7 +90,8 @@ class Unary:
 @dataclass(frozen=True, eq=False)
 class Binary:
     """Both sides have one dtype, which is the result's. Integer div truncates, floordiv floors; mod has the divisor's sign,
-    rem the dividend's; min and max pass NaN on; shifts by the width or more give 0 (or the sign)."""
+    rem the dividend's; min and max pass NaN on; shifts by the width or more give 0 (or the sign). scale is x * 2^y for a whole y,
+    rounded once."""
     op: str
     x: "Expr"
     y: "Expr"

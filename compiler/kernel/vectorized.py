@@ -47,6 +47,8 @@ def _value(e: Expr, env, x: list[np.ndarray]) -> np.ndarray:
             return _shift(e.op, e.dtype, *x)
         case Binary() if e.op in _BINARY and (e.dtype.is_float or e.op != "div"):
             return _BINARY[e.op](*x)
+        case Binary(op="scale"):
+            return np.ldexp(x[0], np.nan_to_num(x[1]).astype(np.int32))
         case Compare():
             return _COMPARE[e.op](*x)
         case Select():

@@ -190,7 +190,7 @@ class _Verifier:
                 elif e.op in _SHIFTS:
                     fits = e.dtype.is_integer
                 else:
-                    fits = (not e.dtype.is_bool or e.op in ("min", "max")) and (e.op != "atan2" or e.dtype.is_float)
+                    fits = (not e.dtype.is_bool or e.op in ("min", "max")) and (e.op not in ("atan2", "scale") or e.dtype.is_float)
                 self.require(fits, f"{e.op} does not take {e.dtype}")
             case Compare():
                 self.require(e.op in COMPARE, f"no comparison is called {e.op!r}")

@@ -12,6 +12,7 @@ from ..core.schedule import Schedule
 from ..graph.graph import Graph, Value
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Var
+from ..ops.constant import Constant
 from ..ops.reduce import OPERATION, identity
 from ..targets.target import Target
 from .affine import affine
@@ -20,6 +21,7 @@ from .elements import Elements, computed, loads_of
 from .loops import CHUNK_WORK, SLOW, flat_index, group_symbols, reader
 from .split_reductions import PART_WORK, SplitColumns, SplitRows
 
+CHEAP = 8  # operations below which an element waits for its additions: four vectors are in flight, not two
 ROW_LIMIT = 1 << 14  # elements of a row that is kept on the stack between phases
 FEW_ROWS = 8  # rows, or blocks of columns, that are too few to give every thread its share
 MANY_ROWS = 2048  # so many rows are added up in parts: sums stay accurate, and memory is read in order
@@ -50,13 +52,17 @@ class ReductionNest:
         self.width = max(1, target.vector_bytes // max(4, widest))
         self.cost = 1 + sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes if not n.op.is_view)
         self.reduced = [a for a in self.domain.reduced if self.domain.shape[a] != 1] or list(self.domain.reduced[-1:])  # outermost first
-        self.interleave = schedule.interleave or (4 if self.cost < 12 else 2)
+        self.schedule = schedule
         self.stored: dict[Value, Buffer] = {}
         self.written: set[int] = set()
 
     def store(self, buffer: Buffer, index, value: Expr) -> None:
         """Write one element of a result."""
         self.block.store(buffer, index, value)
+
+    def load(self, buffer: Buffer, index) -> Expr:
+        """Read one element of a result that was written before."""
+        return cast(buffer.dtype.compute, load(buffer, index))
 
     def emit(self) -> None:
         domain = self.domain
@@ -167,7 +173,9 @@ class ReductionNest:
                 operation = OPERATION[node.op.kind]
                 self.block.accumulate(register, (), "or" if value.dtype.is_bool and operation == "max" else
                                       "and" if value.dtype.is_bool and operation == "min" else operation, value)
-        self._loops(domain, reduced, position, width, self.interleave, visit)
+        cost = sum(self._cost_of(n.operands[0]) for n in phase)
+        interleave = self.schedule.interleave or (4 if cost < CHEAP else 2)
+        self._loops(domain, reduced, position, width, interleave, visit)
         for operand in fresh:
             self._read_row(domain, operand, reduced)
         for node, register in zip(phase, registers):
@@ -187,22 +195,46 @@ class ReductionNest:
             return
         if self._cost_of(operand) < 4:
             return
+        result = self._waiting_place(domain, number, operand)
+        if result is not None:
+            self.stored[operand] = result
+            return
         size = product(domain.shape[a] for a in reduced)
         most = bounds(size)[1]
         if most <= ROW_LIMIT:
             self.stored[operand] = self.block.alloc("kept_row", operand.dtype.compute, (int(most),), "stack")
 
+    def _waiting_place(self, domain: Domain, number: int, operand: Value) -> Buffer | None:
+        """The buffer of a result where `operand` may wait: what follows reads it at the same place, and nothing of what the
+        group was given, which may lie there. A softmax's exponentials are divided where they stand."""
+        known = {n.results[0] for phase in domain.phases for n in phase}
+        follows: dict[tuple[Value, bool], bool] = {}
+
+        def reads_in_place(value: Value, here: bool) -> bool:
+            """Whether `value` is made of sums, and of `operand` only where it is read at the index of the result (`here`)."""
+            if value in known or isinstance(value.op, Constant):
+                return True
+            if value is operand or value.node is None:
+                return value is operand and here
+            if (value, here) not in follows:
+                follows[value, here] = all(reads_in_place(o, here and value.op.is_pointwise) for o in value.node.operands)
+            return follows[value, here]
+        later = [n.operands[0] for phase in domain.phases[number + 1:] for n in phase] + list(self.body.results)
+        whole = tuple(range(len(domain.shape)))
+        places = (b for b, layout in zip(self.results, domain.layouts) if layout == whole and b.dtype == operand.dtype.compute)
+        return next(places, None) if all(reads_in_place(v, True) for v in later) else None
+
     def _store_row(self, operand: Value, flat: Expr, index, value: Expr) -> None:
         buffer = self.stored[operand]
-        if buffer.space == "stack":
-            self.block.store(buffer, (flat,), value)
+        if buffer in self.results:
+            self.store(buffer, index, value)
         else:
-            self.block.store(buffer, index, value)
+            self.block.store(buffer, (flat,), value)
 
     def _read_row(self, domain: Domain, operand: Value, reduced: list[int]) -> None:
         buffer = self.stored[operand]
         self.written.add(id(operand))
-        if buffer.space == "stack":
+        if buffer not in self.results:
             def read(index):
                 flat: Expr = as_expr(0)
                 for axis in reduced:
@@ -210,7 +242,7 @@ class ReductionNest:
                 return load(buffer, (flat,))
             self.elements.computed[operand] = read
         else:
-            self.elements.computed[operand] = lambda index: cast(buffer.dtype.compute, load(buffer, index))
+            self.elements.computed[operand] = lambda index: self.load(buffer, index)
 
     def _needed_later(self, domain: Domain, number: int, operand: Value) -> bool:
         later = {n for phase in domain.phases[number + 1:] for n in phase}

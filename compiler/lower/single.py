@@ -15,6 +15,17 @@ from .loops import group_symbols, reader
 
 
 @dataclass(frozen=True)
+class Reader:
+    """Where an operand comes from: `reader(index)` gives an element; `buffer` is where they stand, if they do."""
+
+    buffer: Buffer | None
+    element: Callable[[tuple], Expr]
+
+    def __call__(self, index) -> Expr:
+        return self.element(index)
+
+
+@dataclass(frozen=True)
 class Writer:
     """Where a result goes: `store(index, value)` (the value is rounded to the dtype) and `load(index)` of what was
     stored."""
@@ -36,13 +47,15 @@ def lower_single(body: Graph, params: list[Buffer], results: list[Buffer], targe
     if not hasattr(node.op, "lower"):
         raise UnsupportedError(f"{node.op.name} has no native lowering", location=node.location)
 
-    def read(operand: Value):
+    buffers = dict(zip(body.params, params))
+
+    def read(operand: Value) -> Reader:
         def at(index) -> Expr:
             elements.enter()  # an index may come again in another loop, where what was bound here is out of reach
             value = elements.at(operand, tuple(map(as_expr, index)))
             elements.leave()
             return value
-        return at
+        return Reader(buffers.get(operand), at)
 
     def writer(buffer: Buffer) -> Writer:
         own = reader(buffer, buffer)

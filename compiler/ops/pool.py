@@ -12,6 +12,7 @@ from ..core.types import TensorType
 from ..graph.builder import Builder
 from ..graph.graph import Value
 from ..kernel import builder as k
+from ..kernel.ir import Const
 from ..kernel.nest import clipped_taps, lanes_for, spread
 from .batching import fold_batch, unfold_batch
 from .constants import broadcast, filled
@@ -137,50 +138,99 @@ class Pool(Op):
         return builder.emit(Reshape(joined), broadcast(builder, x, (*shape, out[-1]), placed))
 
     def lower(self, block, operands, results, types, target):
-        """Lanes over the channels. Only windows that reach over a border look at which of their taps lie inside."""
+        """Lanes over the channels, or over the columns where these lie side by side in memory. Only windows that reach over
+        a border look at which of their taps lie inside."""
         (x,), (result,) = types, self.infer(*types)
         axes = list(zip(self.window, self.strides, (low for low, _ in self.padding), self.dilation, x.shape[1:-1]))
-        *outer, last = result.shape[:-1]
-        with spread(block, outer, nominal(last * result.shape[-1] * product(self.window))) as (image, *rows):
-            row_taps = [_bound_taps(block, i, *axis) for i, axis in zip(rows, axes)]
-            with block.loop("column", last) as column:
-                taps = [*row_taps, _bound_taps(block, column, *axes[-1])]
-                inside = k.constant(True, bool_)
-                for (_, _, count), (low, high), size in zip(taps, self.padding, self.window):
-                    if low != 0 or high != 0:
-                        inside = k.both(inside, k.compare("eq", count, size))
-                if product(self.window) > UNROLLED_TAPS:
-                    inside = k.constant(False, bool_)
-                inside = block.let("inside", inside)
-                origins = [origin for origin, _, _ in taps]
+        *rows, last = result.shape[1:-1]
+        *_, column_stride, channel_stride = (operands[0].buffer or results[0].buffer).strides
+        is_planar = column_stride == 1 and channel_stride != 1 and nominal(last) > 1
+        outer = (result.shape[0], result.shape[-1], *rows) if is_planar else (result.shape[0], *rows)
+        work = nominal(product(result.shape) * product(self.window)) // max(1, nominal(product(outer)))
+        with spread(block, outer, work) as (image, *index):
+            channel = index.pop(0) if is_planar else None
+            row_taps = [_bound_taps(block, i, *axis) for i, axis in zip(index, axes)]
 
-                def window(combine):
-                    lanes = lanes_for(x.shape[-1], target.lanes(x.dtype))
-                    with block.loop("channel", x.shape[-1], "vector", lanes) as channel:
-                        total = block.alloc("total", x.dtype.compute, (), "register")
-                        block.store(total, (), k.constant(identity(self.kind, x.dtype.compute), x.dtype.compute))
+            def element(column, taps, is_inside, channel):
+                """Store one element of the result; `taps` are those of the last axis."""
+                every = [*row_taps, taps]
+                total = block.alloc("total", x.dtype.compute, (), "register")
+                block.store(total, (), k.constant(identity(self.kind, x.dtype.compute), x.dtype.compute))
 
-                        def tap(index):
-                            at = [k.add(o, k.mul(t, d)) for o, t, d in zip(origins, index, self.dilation)]
-                            block.accumulate(total, (), OPERATION[self.kind], operands[0]((image, *at, channel)))
-                        combine(tap)
-                        results[0].store((image, *rows, column, channel), k.load(total, ()))
-
-                def all_taps(tap):
-                    for index in np.ndindex(*self.window):
-                        tap(index)
-
-                def taps_inside(tap, index=()):
-                    if len(index) == len(taps):
-                        tap(index)
+                def visit(tap):
+                    if len(tap) == len(every):
+                        at = [k.add(origin, k.mul(t, d)) for (origin, *_), t, d in zip(every, tap, self.dilation)]
+                        block.accumulate(total, (), OPERATION[self.kind], operands[0]((image, *at, channel)))
                         return
-                    _, first, count = taps[len(index)]
+                    _, first, count = every[len(tap)]
+                    if is_inside[len(tap)]:
+                        for t in range(self.window[len(tap)]):
+                            visit((*tap, t))
+                        return
                     with block.loop("tap", count) as t:
-                        taps_inside(tap, (*index, k.add(first, t)))
-                with block.when(inside):
-                    window(all_taps)
-                with block.when(k.negate(inside)):
-                    window(taps_inside)
+                        visit((*tap, k.add(first, t)))
+                visit(())
+                results[0].store((image, *index, column, channel), k.load(total, ()))
+            lanes = lanes_for(last if is_planar else x.shape[-1], target.lanes(x.dtype))
+            if is_planar:
+                self._columns(block, row_taps, axes[-1], last, lanes, lambda *place: element(*place, channel))
+                return
+            with block.loop("column", last) as column:
+                taps = _bound_taps(block, column, *axes[-1])
+
+                def channels(is_inside):
+                    with block.loop("channel", x.shape[-1], "vector", lanes) as channel:
+                        element(column, taps, is_inside, channel)
+                self._by_border(block, [*row_taps, taps], channels)
+
+    def _by_border(self, block, taps, visit):
+        """`visit(is_inside)` for windows that lie inside along every axis of `taps`, and for others; is_inside says of which
+        axes that is known."""
+        known = [all(p == 0 for p in padding) for padding, _ in zip(self.padding, taps)]
+        if product(self.window) > UNROLLED_TAPS:
+            visit([False] * len(self.window))
+            return
+        whole = [*known, *([True] * (len(self.window) - len(taps)))]
+        if all(known):
+            visit(whole)
+            return
+        inside = k.constant(True, bool_)
+        for (_, _, count), size, is_known in zip(taps, self.window, known):
+            inside = inside if is_known else k.both(inside, k.compare("eq", count, size))
+        inside = block.let("inside", inside)
+        with block.when(inside):
+            visit([True] * len(self.window))
+        with block.when(k.negate(inside)):
+            visit(whole)
+
+    def _columns(self, block, row_taps, axis, last, lanes, element):
+        """A line of results along the lanes: those whose windows lie inside, vectors of them the last of which lies against
+        the end, and the others one by one."""
+        size, stride, low, dilation, extent = axis
+        begin = k.minimum(k.as_expr(-(-low // stride)), k.as_expr(last))
+        end = k.minimum(k.as_expr((extent + (low - 1 - (size - 1) * dilation)) // stride + 1), k.as_expr(last))
+        end = block.let("end", k.maximum(end, begin))
+        count = block.let("count", k.sub(end, begin))
+
+        def vector(start, number, is_inside):
+            with block.loop("column", number, "vector", lanes) as lane:
+                column = k.add(start, lane)
+                element(column, (k.sub(k.mul(column, stride), low), 0, size), is_inside)
+
+        def line(is_inside):
+            blocks = k.floordiv(k.add(count, lanes - 1), lanes)
+            with block.when(k.compare("ge", count, lanes)), block.loop("block", blocks) as number:
+                start = k.minimum(k.mul(number, lanes), k.sub(count, lanes))
+                vector(block.let("start", k.add(begin, start)), k.as_expr(lanes), is_inside)
+            with block.when(k.compare("lt", count, lanes)):
+                vector(begin, count, is_inside)
+            for start, number in ((k.as_expr(0), begin), (end, k.sub(k.as_expr(last), end))):
+                if isinstance(number, Const) and number.value == 0:
+                    continue
+                with block.loop("column", number) as i:
+                    column = block.let("at", k.add(start, i))
+                    element(column, _bound_taps(block, column, *axis), [*is_inside[:-1], False])
+        self._by_border(block, row_taps, line)
 
     def vmap(self, builder, operands, is_batched, size):
         """More images."""

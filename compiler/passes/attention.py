@@ -38,7 +38,7 @@ def match_attention(graph: Graph) -> list[list[Node]]:
 def _match(graph: Graph, order: dict[Node, int], second: Node, weights: Value) -> list[Node] | None:
     """The attention that ends with `second`, whose operand `weights` holds the softmax; `order` tells where nodes stand."""
     region, first = _region(weights, order)
-    if first is None or not any(isinstance(n.op, Reduce) for n in region):
+    if not any(isinstance(node.op, Reduce) for node in region):
         return None
     inside = {*region, first, second}
     for node in (*region, first):
@@ -79,7 +79,7 @@ def _region(weights: Value, order: dict[Node, int]) -> tuple[list[Node], Node | 
         if node.op.is_pointwise or isinstance(node.op, (Reshape, Broadcast, Reduce)):
             candidates.append(node)
             stack.extend(o.node for o in node.operands)
-    if first is None:
+    if first is None or not any(isinstance(node.op, Reduce) for node in candidates):
         return [], None
     depends = {first}
     for node in sorted(candidates, key=order.__getitem__):

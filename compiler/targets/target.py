@@ -14,6 +14,7 @@ _PORTABLE = ("llvm.fabs.", "llvm.sqrt.", "llvm.fma.", "llvm.fmuladd.", "llvm.flo
              "llvm.masked.load.", "llvm.masked.store.", "llvm.masked.gather.", "llvm.masked.scatter.", "llvm.prefetch.", "llvm.memcpy.",
              "llvm.memset.")
 
+SCALEF = "llvm.x86.avx512.mask.scalef."
 
 LINE_BYTES = 64  # of a cache
 
@@ -39,6 +40,7 @@ class Target:
     l2_bytes: int = 512 << 10
     required: tuple[str, ...] = ()  # CPU features, as the operating system names them, without which code must not run
     l1_ways: int = 8
+    has_scalef: bool = False  # an instruction for x * 2^n on full vectors
 
     def lanes(self, dtype: DType) -> int:
         """Elements of `dtype`'s compute type in one vector."""
@@ -53,5 +55,5 @@ class Target:
         return self.triple.split("-")[0]
 
     def require_intrinsic(self, name: str) -> None:
-        if not name.startswith(_PORTABLE):
+        if not name.startswith(_PORTABLE + (SCALEF,) * self.has_scalef):
             raise CompilerError(f"the intrinsic {name} is not on the list of those that {self.name} can select")

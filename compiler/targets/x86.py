@@ -15,4 +15,5 @@ _V4 = _V3 + ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 V2 = Target("x86-64-v2", _TRIPLE, "x86-64-v2", "", 16, 16, False, False, 4, 2, 32 << 10, 256 << 10, _V2)
 V3 = Target("x86-64-v3", _TRIPLE, "x86-64-v3", "", 32, 16, True, True, 6, 2, 32 << 10, 512 << 10, _V3)
-V4 = Target("x86-64-v4", _TRIPLE, "x86-64-v4", "-prefer-256-bit", 64, 32, True, True, 14, 2, 32 << 10, 1 << 20, _V4)
+V4 = Target("x86-64-v4", _TRIPLE, "x86-64-v4", "-prefer-256-bit", 64, 32, True, True, 14, 2, 32 << 10, 1 << 20, _V4,
+            has_scalef=True)

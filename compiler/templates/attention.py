@@ -21,6 +21,7 @@ from ..targets.target import Target
 from .microkernel import accumulate_tile
 from .problem import Axis, contract_problem, decode, spread
 from .tile import choose_tile
+from .turned import clipped, turn_panel, turned_tile
 
 FEW_QUERIES = 3  # up to here a score is a dot product along the key's row; above, keys are packed into panels first
 
@@ -91,9 +92,17 @@ class _Attention:
             for axis, at in zip(p.batch, position):
                 base = add(base, mul(at, as_expr(axis.b)))
             first = block.let("first", mul(mod(unit, self.panels), width))
+
+            def key_start(lane: Expr) -> Expr:
+                return add(base, mul(clipped(add(first, lane), self.keys, width), as_expr(p.columns.b)))
+            size = turned_tile(depth, self.tile.lanes, self.dtype) if len(p.sums) == 1 and p.sums[0].b == 1 else None
+            if size is not None:
+                def write(step: Expr, lane: Expr, value: Expr) -> None:
+                    block.store(self.workspace, (add(mul(add(mul(unit, depth), step), width), lane),), value)
+                turn_panel(block, self.dtype, size, width, depth, key_start, lambda at: Load(source, (at,)), write)
+                return
             with block.loop("lane", width) as lane:
-                key = block.let("key", minimum(add(first, lane), sub(as_expr(self.keys), 1)))  # what pads repeats the last key
-                start = block.let("start", add(base, mul(key, as_expr(p.columns.b))))
+                start = block.let("start", key_start(lane))
                 target = block.let("target", add(mul(mul(unit, as_expr(depth)), width), lane))
 
                 def nest(axes, offset: Expr, flat: Expr) -> None:
@@ -277,5 +286,8 @@ class _Rows(ReductionNest):
 
     def store(self, buffer: Buffer, index, value: Expr) -> None:
         self.block.store(self.scratch, (self.row_index, index[-1]), value)
+
+    def load(self, buffer: Buffer, index) -> Expr:
+        return load(self.scratch, (self.row_index, index[-1]))
 
 

@@ -7,6 +7,8 @@ pixels, its sums the window's positions and channels, and A is read where the in
 
 from __future__ import annotations
 
+from typing import Iterator
+
 from ..core.dims import Dim, nominal, product
 from ..core.errors import CompilerError
 from ..core.schedule import Schedule
@@ -27,10 +29,12 @@ from .narrow import is_narrow, lower_narrow
 from .problem import Axis, decode, find_main, make_problem
 from .tile import (REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, choose_gate_tile, choose_tile, epilogue_cost, packed_tile,
                    tile_rows)
+from .turned import clipped, turn_panel, turned_tile
 from .winograd import is_winograd, lower_winograd
 
 FEW_ROWS = 2  # rows up to which a right operand whose columns lie apart is read along its rows instead of packed
 LEAST_AHEAD = 64  # steps of a sum that hide asking for the next tile's rows
+LONG_ROW = 1 << 10  # bytes: of shorter rows of a result, several lie in a page of memory
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
@@ -152,6 +156,15 @@ class _Contraction:
             for axis, at in zip((a for a in p.batch if a.b != 0), position):
                 base = add(base, mul(at, as_expr(axis.b)))
             first = block.let("first", mul(mod(unit, panels), width))
+            size = turned_tile(p.sum_count, self.tile.lanes, self.dtype) if len(p.sums) == 1 and p.sums[0].b == 1 else None
+            if size is not None:
+                def start_of(lane: Expr) -> Expr:
+                    return add(base, mul(clipped(add(first, lane), columns, width), as_expr(p.columns.b)))
+
+                def write(k: Expr, lane: Expr, value: Expr) -> None:
+                    block.store(self.workspace, (add(mul(add(mul(unit, p.sum_count), k), width), lane),), value)
+                turn_panel(block, self.dtype, size, width, p.sum_count, start_of, lambda at: Load(source, (at,)), write)
+                return
 
             def row(offset: Expr, flat: Expr) -> None:
                 count = as_expr(width) if isinstance(columns, int) and columns % width == 0 else \
@@ -188,7 +201,9 @@ class _Contraction:
         batch = p.batch_count
         flops = 2 * nominal(p.row_count) * nominal(p.columns.extent) * p.gates * nominal(p.sum_count)
         wanted = self.schedule.units or max(1, min(UNITS, flops * nominal(batch) // UNIT_FLOPS))
-        block_tiles = self._block_tiles(nominal(tiles), -(-wanted // max(1, nominal(panels) * nominal(batch))))
+        rows_first = self._panels_stay()
+        together = 1 if rows_first else nominal(panels)
+        block_tiles = self._block_tiles(nominal(tiles), -(-wanted // max(1, together * nominal(batch))))
         row_blocks = (tiles + (block_tiles - 1)) // block_tiles
         groups = max(1, min(nominal(panels), -(-wanted // max(1, nominal(row_blocks) * nominal(batch)))))
         group_panels = nominal(panels) // groups  # rather more units than wanted: of three, one thread gets two
@@ -204,16 +219,31 @@ class _Contraction:
             panel_count = self._part(first_panel, group_panels, panels, groups)
             first_tile = block.let("first_tile", mul(row_block, block_tiles))
             tile_count = self._part(first_tile, block_tiles, tiles, row_blocks)
+            loops = [("panel", panel_count, first_panel), ("tile", tile_count, first_tile)]
+            if rows_first:
+                loops.reverse()
+            (outer, *outer_range), (inner, *inner_range) = loops
             self.elements.enter()
-            with block.loop("panel", panel_count) as step:
-                panel = block.let("panel_number", add(first_panel, step))
-                self.elements.enter()
-                with block.loop("tile", tile_count) as number:
-                    self.elements.enter()
-                    self._one_tile(position, block.let("tile_number", add(first_tile, number)), panel)
-                    self.elements.leave()
-                self.elements.leave()
+            for at in self._steps(outer, *outer_range):
+                for number in self._steps(inner, *inner_range):
+                    tile_number, panel = (at, number) if outer == "tile" else (number, at)
+                    self._one_tile(position, tile_number, panel)
             self.elements.leave()
+
+    def _steps(self, name: str, count: Expr, first: Expr) -> Iterator[Expr]:
+        """The loop `name` around what is done with the one number that this yields."""
+        with self.block.loop(name, count) as step:
+            self.elements.enter()
+            yield self.block.let(f"{name}_number", add(first, step))
+            self.elements.leave()
+
+    def _panels_stay(self) -> bool:
+        """Whether the panels lie in half of the L2 cache, and the result, of long rows, does not: then each tile of rows meets
+        all panels in turn, so that the result is written row by row, as memory takes it best."""
+        p = self.problem
+        columns = nominal(p.columns.extent) * p.gates * self.dtype.itemsize
+        result = columns * nominal(p.batch_count * p.row_count)
+        return columns >= LONG_ROW and 2 * columns * nominal(p.sum_count) <= self.target.l2_bytes < result
 
     def _part(self, first: Expr, size: int, total: Dim, parts: Dim) -> Expr:
         if isinstance(total, int) and total % size == 0 or parts == 1:

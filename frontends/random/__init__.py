@@ -10,9 +10,10 @@ compiled code. Use a key once: `split` and `fold_in` make new ones.
 
 from .continuous import (beta, cauchy, dirichlet, exponential, gamma, gumbel, laplace, logistic, normal,
                          truncated_normal, uniform)
+from .counts import binomial, poisson
 from .discrete import bernoulli, categorical, choice, permutation, rademacher, randint, shuffle
 from .keys import PRNGKey, bits, fold_in, key, split
 
-__all__ = ["PRNGKey", "bernoulli", "beta", "bits", "categorical", "cauchy", "choice", "dirichlet", "exponential",
-           "fold_in", "gamma", "gumbel", "key", "laplace", "logistic", "normal", "permutation", "rademacher", "randint",
-           "shuffle", "split", "truncated_normal", "uniform"]
+__all__ = ["PRNGKey", "bernoulli", "beta", "binomial", "bits", "categorical", "cauchy", "choice", "dirichlet",
+           "exponential", "fold_in", "gamma", "gumbel", "key", "laplace", "logistic", "normal", "permutation",
+           "poisson", "rademacher", "randint", "shuffle", "split", "truncated_normal", "uniform"]

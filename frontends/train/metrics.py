@@ -76,7 +76,7 @@ class Accuracy(_Ratio):
             is_right = equal(classes_of(predictions, targets), targets)
         else:
             is_right = any(equal(topk(predictions, self.top)[1], expand_dims(targets, -1)), axis=-1)
-        counts = not_equal(targets, self.ignored)
+        counts = not_equal(cast(targets, int64), self.ignored)  # files have labels of uint8
         return _count(logical_and(is_right, counts)), _count(counts)
 
 
@@ -157,7 +157,7 @@ class Perplexity(_Ratio):
 
     def sums(self, predictions, targets):
         targets = as_array(targets)
-        counts = not_equal(targets, self.ignored)
+        counts = not_equal(cast(targets, int64), self.ignored)  # files have labels of uint8
         places = expand_dims(where(counts, targets, 0), -1)
         likelihood = take_along_axis(log_softmax(as_floating(predictions), axis=-1), places, axis=-1)
         return -sum(where(counts, reshape(likelihood, targets.shape), 0.0)), _count(counts)

@@ -28,6 +28,7 @@ from harness.steps import LOSSES, STEPS, make_step, write_step  # noqa: E402
 from harness.table import format_table, format_time  # noqa: E402
 from harness.trainers import CHECKED, LaminaTrainer  # noqa: E402
 from harness.workloads import CALL_OVERHEAD, KERNELS, MODELS, Case, find_cases, write_call_overhead  # noqa: E402
+from growth import measure_growth, row  # noqa: E402
 from load import beside, measure_load  # noqa: E402
 from memory import above_base, measure_memory, planned  # noqa: E402
 
@@ -264,6 +265,14 @@ class TestLoad:
         measured.beside_busy = [0.5] * 98 + [1.5, 2.0]
         assert [beside(share)(measured) for share in (0.5, 0.98, 0.99)] == ["1.00", "3.00", "4.00"]
         assert beside(0.5)(result("m", "lamina", 0.5)) == "-"
+
+
+class TestGrowth:
+    def test_sizes_are_about_what_is_asked(self):
+        small, large = measure_growth(30), measure_growth(90)
+        assert 20 <= small["nodes"] <= 30 and 80 <= large["nodes"] <= 90
+        assert large["launches"] > small["launches"] and large["compile"] > 0
+        assert row(large)[0] == str(large["nodes"])
 
 
 class TestRecord:

@@ -58,7 +58,7 @@ def multiplies_what_overflowed(x):
 def test_the_infinity_behind_a_nan_is_named_and_infinities_alone_are_none():
     error = error_of(multiplies_what_overflowed, array(1000))
     assert error.operator == "mul"
-    assert f"the infinity was born in exp in forward code, at {__file__}" in error.message
+    assert f"the infinity was born in exp in forward code at {__file__}" in error.message
     assert lm.jit(lm.exp, options=CHECKED)(array(1000)) == np.inf
 
 
@@ -67,6 +67,22 @@ def test_symbolic_dims_and_several_outputs():
     with pytest.raises(lm.NanError, match=r"the output 'out1'.*\n  sqrt gives f32\[3, 2\]: 6 of 6"):
         exe(np.full((3, 2), -1, np.float32))
     np.testing.assert_array_equal(exe(np.ones((3, 2), np.float32))[1], np.ones((3, 2)))
+
+
+def test_a_graph_without_locations():
+    graph = lm.parse("graph f(%x: f32[2]) -> (y) {\n  %0 = log(%x)\n  return %0\n}\n")
+    with pytest.raises(lm.NanError, match="the output 'y' holds a NaN, born in log in forward code") as caught:
+        lm.compile(graph, options=CHECKED)(array(1, -1))
+    assert "\n  at " not in str(caught.value)
+
+
+def test_an_onnx_model_names_its_node():
+    helper = pytest.importorskip("onnx").helper
+    x, y = (helper.make_tensor_value_info(name, 1, [2]) for name in "xy")
+    node = helper.make_node("Log", ["x"], ["y"], name="layers/3/Log")
+    model = helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=[helper.make_opsetid("", 17)])
+    with pytest.raises(lm.NanError, match="born in log in forward code(.|\n)*at node 'layers/3/Log'"):
+        lm.compile(model, options=CHECKED)(array(1, -1))
 
 
 # ---- what reaches no output ------------------------------------------------------------------------------------------
@@ -126,7 +142,7 @@ def test_backward_code_is_told_from_forward_code():
         "the output 'out0' holds a NaN, born in mul in the backward code of mul\n"
         "  mul gives f32[2]: 1 of 2 elements is a NaN, the first at [1], of inf, 0\n"
         "  no operand holds a NaN: f32[2] within 0.5 .. inf, f32[2] within 0 .. 1\n"
-        f"  the infinity was born in div in the backward code of sqrt, at {error.location}")
+        f"  the infinity was born in div in the backward code of sqrt at {error.location}")
     assert "the derivative of sqrt is not finite there" in error.hint
 
 
@@ -201,6 +217,24 @@ def test_a_nan_that_ends_a_loop_is_found_in_what_it_leaves():
     def halves(x):
         return lm.while_loop(lambda x: x < 1, lambda x: lm.log(x) * 0.5, x)
     assert error_of(halves, np.float32(0.5)).operator == "log"
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda f: lm.jit(f), lm.vmap, lm.checkpoint, lambda f: lambda x: lm.fori_loop(0, 3, lambda i, c: f(x) + c * 0, x),
+    lambda f: lambda x: lm.scan(lambda c, row: (c, lm.scan(lambda c, x: (c, f(x)), c, row)[1]), 0.0, x[None])[1],
+    lambda f: lambda x: lm.switch(1, [lambda x: x, f], x),
+    lambda f: lambda x: lm.grad(lambda x: lm.sum(lm.checkpoint(f)(x)))(x),
+    lambda f: lambda x: lm.jacrev(f)(x), lambda f: lambda x: lm.vmap(lm.grad(f))(x)],
+    ids=["jit", "vmap", "checkpoint", "fori_loop", "scan of scans", "switch", "grad of checkpoint", "jacobian",
+         "vmap of grad"])
+def test_whatever_is_around_it(wrap):
+    error = error_of(wrap(takes_the_inner_root), array(4, -9, 1))
+    assert is_at(error, takes_the_inner_root, "# here") and "sqrt" in (error.operator, error.backward_of)
+    assert "1 of 3 elements is a NaN, the first at [1]" in error.message or "1 of 1 elements" in error.message
+
+
+def takes_the_inner_root(x):
+    return lm.sqrt(x) + 1  # here
 
 
 # ---- training --------------------------------------------------------------------------------------------------------

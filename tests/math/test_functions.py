@@ -36,7 +36,7 @@ UNARY_FUNCTIONS = {
     "sigmoid": (_sigmoid, lambda x: 1 / (1 + mpmath.exp(-x))),
     "erf": (_by(math.erf), mpmath.erf), "erfc": (_by(math.erfc), mpmath.erfc),
 }
-BINARY_FUNCTIONS = ("pow", "atan2", "rem", "mod")
+BINARY_FUNCTIONS = ("pow", "atan2", "rem", "mod", "scale")
 
 
 def test_every_function_has_a_recipe():
@@ -161,9 +161,20 @@ def test_remainders_are_exact(op, dtype):
     np.testing.assert_array_equal(np.signbit(got[finite]), np.signbit(exact[finite]))
 
 
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+def test_scaling_by_powers_of_two_rounds_once(dtype):
+    """Wherever the result is finite or just beyond, and at every denormal number."""
+    info = np.finfo(dtype)
+    n = np.arange(info.minexp - info.nmant - 2, info.maxexp + 2)
+    p = np.random.default_rng(1).uniform(0.5, 2, (50, 1)).astype(dtype)
+    x, n = np.broadcast_arrays(p, n)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(evaluate("scale", x, n.astype(dtype)), np.ldexp(x, n))
+
+
 @pytest.mark.parametrize("op", sorted(EXPANDED))
 def test_recipes_are_primitive(op):
-    """f32 recipes need no f64 arithmetic; none needs another function, a load, or an integer division."""
+    """f32 recipes need no f64 arithmetic; none needs another function but `scale`, a load, or an integer division."""
     arity = 2 if op in BINARY else 1
     for dtype, allowed in ((float32, {float32, int32, uint32, uint64, bool_}),
                            (float64, {float64, int64, uint64, bool_})):
@@ -173,15 +184,15 @@ def test_recipes_are_primitive(op):
             assert not isinstance(e, Unary) or e.op in ("neg", "abs", "sqrt", "round", "trunc", "not")
             if isinstance(e, Binary):
                 assert e.op in ("add", "sub", "mul", "min", "max", "and", "or", "xor", "shl", "shr") or (
-                    e.op == "div" and e.dtype == dtype)
+                    e.op == "div" and e.dtype == dtype) or (e.op == "scale" and op != "scale")
 
 
 @pytest.mark.parametrize("op, count, divisions", [
-    ("exp", 20, 0), ("exp2", 19, 0), ("log", 30, 0), ("tanh", 26, 1), ("sigmoid", 26, 1), ("erf", 27, 0),
-    ("rsqrt", 2, 1)])
+    ("exp", 13, 0), ("exp2", 12, 0), ("scale", 7, 0), ("log", 30, 0), ("tanh", 26, 1), ("sigmoid", 20, 1),
+    ("erf", 27, 0), ("rsqrt", 2, 1)])
 def test_hot_recipes_stay_short(op, count, divisions):
     """Operations that cost an instruction in f32: the inner loops of GELU, softmax and LSTM."""
-    found = [e for e in steps(op, float32) if not isinstance(e, (Const, Var, Bitcast))]
+    found = [e for e in steps(op, float32, 2 if op in BINARY else 1) if not isinstance(e, (Const, Var, Bitcast))]
     assert len(found) <= count
     assert sum(isinstance(e, Binary) and e.op == "div" for e in found) == divisions
 

@@ -7,6 +7,9 @@ Thresholds are lowered, so that small operands take the ways of large ones: part
 import numpy as np
 import pytest
 
+import lamina as lm
+from lamina.compiler.core.dtypes import float32
+from lamina.compiler.core.remarks import Remarks
 from lamina.compiler.graph.builder import Builder
 from lamina.compiler.kernel import nest
 from lamina.compiler.kernel.interpret import run
@@ -15,6 +18,7 @@ from lamina.compiler.lower import crossing, loops, reductions, split_reductions
 from lamina.compiler.lower.group import lower_group
 from lamina.compiler.ops import REGISTRY, Add, Cumulative, Reduce, Sort, Transpose, sort
 from lamina.compiler.ops.op import Sample
+from lamina.compiler.pipeline import run_pipeline
 from lamina.compiler.targets.find import find_target
 
 from .native import assert_agrees
@@ -91,3 +95,25 @@ def test_a_result_may_take_over_an_operand_that_another_one_crosses(shape):
     operand = x.reshape(-1) if len(kernel.params[0].shape) == 1 else x
     run(kernel, {"in0": operand, "in1": y.reshape(-1) if len(kernel.params[1].shape) == 1 else y, "out0": operand})
     np.testing.assert_array_equal(operand.reshape(shape), expected)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_exponentials_wait_in_the_result(is_shared):
+    """A softmax needs no memory of its own, also where the result takes over its operand's."""
+    shape = (9, 70)
+    graph = lm.trace(lambda x: 2 * lm.softmax(x), lm.TensorSpec(shape))
+    target = find_target("x86-64-v4")
+    (body,) = (n.op.body for n in run_pipeline(graph, target, lm.Options(), Remarks()).nodes if n.op.name == "fused")
+    buffers = [Buffer(name, float32, shape, role=role) for name, role in (("in0", "in"), ("out0", "out"))]
+    kernel = lower_group("reduction", body, buffers[:1], buffers[1:], target, "kernel").verify()
+    assert "stack" not in str(kernel)
+    x = floats(*shape)
+    operand = x.copy()
+    result = operand if is_shared else np.full(shape, 77, np.float32)
+    run(kernel, {"in0": operand, "out0": result})
+    np.testing.assert_allclose(result, graph.evaluate(x)[0], rtol=1e-5)
+
+
+def test_an_operand_is_not_overwritten_before_it_was_read():
+    graph = lm.trace(lambda x: lm.softmax(x) + x, lm.TensorSpec((9, 70)))
+    assert "stack" in lm.compile(graph).text("kernels")

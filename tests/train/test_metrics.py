@@ -52,6 +52,13 @@ def test_confusion_matrix_and_accuracy():
     assert math.isnan(train.Accuracy()(LOGITS[:0], TARGETS[:0]))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int32])
+def test_targets_have_any_integer_dtype(dtype):
+    """Files of MNIST and CIFAR hold uint8, which can't be the number that is ignored."""
+    for metric in (train.Accuracy(), train.Accuracy(top=2), train.Perplexity(), train.F1(4), train.ConfusionMatrix(4)):
+        np.testing.assert_array_equal(metric(LOGITS, TARGETS.astype(dtype)), metric(LOGITS, TARGETS))
+
+
 def test_perplexity():
     p = np.exp(LOGITS.astype(np.float64))
     likelihood = np.log(p / p.sum(1, keepdims=True))[np.arange(101), TARGETS]

@@ -8,6 +8,7 @@ SSA values with phis at loops.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import gcd
 
 from ...core.dtypes import DType
 from ...kernel.ir import Binary, Bitcast, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
@@ -188,6 +189,39 @@ class Emitter:
                         a = self.coefficient(x)
                         return None if a is None else a * y.value
         return None
+
+    def lane_offsets(self, expr: Expr) -> tuple[list[int], int] | None:
+        """(how far each lane's value of an int64 expression is from the first lane's, a number that divides the first
+        lane's, 0 where that is 0); None where the distances are not known."""
+        found = self._lane_offsets(expr)
+        return ([0] * self.vector.width, 1) if found is None and not self.varies(expr) else found
+
+    def _lane_offsets(self, expr: Expr) -> tuple[list[int], int] | None:
+        if isinstance(expr, Const):
+            return [0] * self.vector.width, abs(expr.value)
+        if isinstance(expr, Var):
+            if expr.name == self.vector.var.name:
+                return list(range(self.vector.width)), self.vector.width  # loops go in whole vectors from 0
+            definition = self.definitions.get(expr.name)
+            return None if definition is None else self.lane_offsets(definition)
+        if not isinstance(expr, Binary):
+            return None
+        x, y = self.lane_offsets(expr.x), self.lane_offsets(expr.y)
+        if x is None or y is None:
+            return None
+        (a, divisor), (b, other) = x, y
+        if expr.op in ("add", "sub"):
+            sign = 1 if expr.op == "add" else -1
+            return [i + sign * j for i, j in zip(a, b)], gcd(divisor, other)
+        if expr.op == "mul" and isinstance(expr.x, Const):
+            return [expr.x.value * j for j in b], divisor * other
+        if not isinstance(expr.y, Const):
+            return None
+        if expr.op == "mul":
+            return [i * expr.y.value for i in a], divisor * other
+        if expr.op not in ("floordiv", "mod") or expr.y.value <= 0 or divisor % expr.y.value != 0:
+            return None
+        return ([i // other for i in a], divisor // other) if expr.op == "floordiv" else ([i % other for i in a], 0)
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from ...core.dtypes import DType, bool_, int32, int64
+from dataclasses import replace
+
+from ...core.dtypes import DType, bool_, float32, int32, int64, uint8
 from ...core.errors import CompilerError
 from ...kernel.builder import add, as_expr, binary as index_arithmetic, mul
 from ...kernel.ir import Binary, Bitcast, Buffer, Cast, Compare, Const, Expr, Fma, Load, Select, Unary, Var
 from ...lower.math import EXPANDED, expand
+from ...targets.target import SCALEF
 from .conversions import cast
 from .emitter import Emitter
-from .remainder import remainder
+from .operations import binary, fma, integer_power, select, splat, together
 from .shuffles import gather_lanes
 from .values import Val, constant, memory_type, register_type, suffix, vector_type
 
-_INTEGER = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor"}
-_FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
+NEAR = 4  # vectors that lanes are put together from, rather than read one by one
 _ROUNDING = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "roundeven"}
 _PREDICATE = {"eq": ("oeq", "eq", "eq"), "ne": ("une", "ne", "ne"), "lt": ("olt", "slt", "ult"), "le": ("ole", "sle", "ule"),
               "gt": ("ogt", "sgt", "ugt"), "ge": ("oge", "sge", "uge")}
@@ -35,31 +37,6 @@ def evaluate(e: Emitter, expr: Expr, lane_zero: bool = False) -> Val:
     return value
 
 
-def splat(e: Emitter, value: Val, lanes: int) -> Val:
-    """`value` in every lane."""
-    if value.lanes == lanes:
-        return value
-    if value.lanes != 1:
-        raise CompilerError(f"a value of {value.lanes} lanes where {lanes} are needed")
-    if not value.text.startswith("%"):
-        return Val(f"splat ({register_type(value.dtype)} {value.text})", value.dtype, lanes, 0)
-    key = ("splat", value.text, lanes)
-    known = e.remembered(key)
-    if known is not None:
-        return known
-    vector = vector_type(register_type(value.dtype), lanes)
-    first = e.value(f"insertelement {vector} poison, {value.type} {value.text}, i64 0", value.dtype, lanes, value.level)
-    full = e.value(f"shufflevector {vector} {first.text}, {vector} poison, <{lanes} x i32> zeroinitializer", value.dtype, lanes,
-                   value.level)
-    e.remember(key, full, None)
-    return full
-
-
-def _together(e: Emitter, *values: Val) -> tuple[list[Val], int, int]:
-    lanes = max(v.lanes for v in values)
-    return [splat(e, v, lanes) for v in values], lanes, max(v.level for v in values)
-
-
 def _emit(e: Emitter, expr: Expr, lane_zero: bool) -> Val:
     if isinstance(expr, Var):
         return _variable(e, expr, lane_zero)
@@ -70,7 +47,7 @@ def _emit(e: Emitter, expr: Expr, lane_zero: bool) -> Val:
     if isinstance(expr, Binary):
         return _binary(e, expr, lane_zero)
     if isinstance(expr, Compare):
-        (x, y), lanes, level = _together(e, evaluate(e, expr.x, lane_zero), evaluate(e, expr.y, lane_zero))
+        (x, y), lanes, level = together(e, evaluate(e, expr.x, lane_zero), evaluate(e, expr.y, lane_zero))
         predicate = _PREDICATE[expr.op][0 if x.dtype.is_float else (1 if x.dtype.is_signed else 2)]
         kind = "fcmp" if x.dtype.is_float else "icmp"
         return e.value(f"{kind} {predicate} {x.type} {x.text}, {y.text}", bool_, lanes, level)
@@ -120,22 +97,6 @@ def _affine(e: Emitter, expr: Expr) -> int | None:
     return e.coefficient(expr) if e.vector is not None and expr.dtype == int64 and e.varies(expr) else None
 
 
-def select(e: Emitter, condition: Val, x: Val, y: Val) -> Val:
-    lanes = max(condition.lanes, x.lanes, y.lanes)
-    x, y = splat(e, x, lanes), splat(e, y, lanes)
-    level = max(condition.level, x.level, y.level)
-    return e.value(f"select {condition.type} {condition.text}, {x.type} {x.text}, {y.type} {y.text}", x.dtype, lanes, level)
-
-
-def fma(e: Emitter, x: Val, y: Val, z: Val) -> Val:
-    """x * y + z with one rounding; on a target without FMA, two."""
-    if z.dtype.is_integer:
-        return binary(e, "add", binary(e, "mul", x, y), z)
-    (x, y, z), lanes, level = _together(e, x, y, z)
-    name = f"llvm.{'fma' if e.target.has_fma else 'fmuladd'}.{suffix(z.dtype, lanes)}"
-    return e.value(e.call(name, z.type, f"{x.type} {x.text}, {y.type} {y.text}, {z.type} {z.text}"), z.dtype, lanes, level)
-
-
 # ---- unary and binary ------------------------------------------------------------------------------------------------
 def _expanded(e: Emitter, op: str, operands: tuple[Expr, ...]) -> Val:
     """A function that no instruction computes: its recipe, evaluated step by step."""
@@ -175,6 +136,8 @@ def _unary(e: Emitter, expr: Unary, lane_zero: bool) -> Val:
 
 
 def _binary(e: Emitter, expr: Binary, lane_zero: bool) -> Val:
+    if expr.op == "scale":
+        return _scale(e, expr, lane_zero)
     if expr.dtype.is_float and expr.op in EXPANDED and expr.op not in ("rem", "mod"):  # those have a loop of their own here
         return _expanded(e, expr.op, (expr.x, expr.y))
     if not lane_zero and (step := _affine(e, expr)) is not None:
@@ -182,128 +145,23 @@ def _binary(e: Emitter, expr: Binary, lane_zero: bool) -> Val:
     x, y = evaluate(e, expr.x, lane_zero), evaluate(e, expr.y, lane_zero)
     positive_divisor = isinstance(expr.y, Const) and expr.y.value > 0
     if expr.op == "pow":
-        return _integer_power(e, x, y)
+        return integer_power(e, x, y)
     return binary(e, expr.op, x, y, positive_divisor, _is_number(expr.x), _is_number(expr.y))
+
+
+def _scale(e: Emitter, expr: Binary, lane_zero: bool) -> Val:
+    """x * 2^y: one instruction for a full vector where the target has it. Other lanes get the same bits from the recipe."""
+    (x, y), lanes, level = together(e, evaluate(e, expr.x, lane_zero), evaluate(e, expr.y, lane_zero))
+    if not e.target.has_scalef or lanes * x.dtype.itemsize != e.target.vector_bytes:
+        return _expanded(e, "scale", (expr.x, expr.y))
+    name, mask = f"{SCALEF}{'ps' if x.dtype == float32 else 'pd'}.{8 * e.target.vector_bytes}", f"i{max(8, lanes)}"
+    text = e.call(name, x.type, f"{x.type} {x.text}, {x.type} {y.text}, {x.type} zeroinitializer, {mask} -1, i32 4")
+    return e.value(text, x.dtype, lanes, level)
 
 
 def _is_number(expr: Expr) -> bool:
     """Whether an expression is a constant, and not NaN."""
     return isinstance(expr, Const) and expr.value == expr.value
-
-
-def binary(e: Emitter, op: str, x: Val, y: Val, positive_divisor: bool = False, x_known: bool = False, y_known: bool = False) -> Val:
-    (x, y), lanes, level = _together(e, x, y)
-    dtype = x.dtype
-    if op in ("min", "max"):
-        return _extremum(e, op, x, y, x_known, y_known)
-    if dtype.is_float and op in ("rem", "mod"):
-        return remainder(e, op, x, y)
-    if dtype.is_float:
-        return e.value(f"{_FLOAT[op]} {x.type} {x.text}, {y.text}", dtype, lanes, level)
-    if op in _INTEGER:
-        if dtype.is_bool:
-            op = {"add": "or", "mul": "and"}.get(op, op)
-        return e.value(f"{_INTEGER[op]} {x.type} {x.text}, {y.text}", dtype, lanes, level)
-    if op in ("shl", "shr"):
-        return _shift(e, op, x, y)
-    return _divide(e, op, x, y, positive_divisor)
-
-
-def _extremum(e: Emitter, op: str, x: Val, y: Val, x_known: bool, y_known: bool) -> Val:
-    """min or max. One compare and select map to one vector instruction, which returns its second operand for NaN."""
-    dtype, lanes, level = x.dtype, x.lanes, max(x.level, y.level)
-    if dtype.is_bool:
-        return e.value(f"{'or' if op == 'max' else 'and'} {x.type} {x.text}, {y.text}", dtype, lanes, level)
-    if not dtype.is_float:
-        sign = "s" if dtype.is_signed else "u"
-        name = f"llvm.{sign}{op}.{suffix(dtype, lanes)}"
-        return e.value(e.call(name, x.type, f"{x.type} {x.text}, {y.type} {y.text}"), dtype, lanes, level)
-    if y_known and not x_known:
-        x, y, x_known = y, x, True
-    predicate = "ogt" if op == "max" else "olt"
-    chosen = e.value(f"fcmp {predicate} {x.type} {x.text}, {y.text}", bool_, lanes, level)
-    best = e.value(f"select {chosen.type} {chosen.text}, {x.type} {x.text}, {y.type} {y.text}", dtype, lanes, level)
-    if x_known:
-        return best
-    nan = e.value(f"fcmp uno {x.type} {x.text}, {x.text}", bool_, lanes, x.level)
-    return e.value(f"select {nan.type} {nan.text}, {x.type} {x.text}, {x.type} {best.text}", dtype, lanes, level)
-
-
-def _shift(e: Emitter, op: str, x: Val, y: Val) -> Val:
-    lanes, level, bits = x.lanes, max(x.level, y.level), x.dtype.bits
-    limit = constant(bits - 1, x.dtype, lanes)
-    inside = e.value(f"icmp ule {y.type} {y.text}, {limit.text}", bool_, lanes, y.level)
-    safe = select(e, inside, y, limit)
-    kind = "shl" if op == "shl" else ("ashr" if x.dtype.is_signed else "lshr")
-    shifted = e.value(f"{kind} {x.type} {x.text}, {safe.text}", x.dtype, lanes, level)
-    return shifted if kind == "ashr" else select(e, inside, shifted, constant(0, x.dtype, lanes))
-
-
-def _divide(e: Emitter, op: str, x: Val, y: Val, positive_divisor: bool) -> Val:
-    """div, rem (truncating), floordiv, mod (flooring) of integers; by zero they give 0, and nothing traps."""
-    dtype, lanes, level = x.dtype, x.lanes, max(x.level, y.level)
-    if not dtype.is_signed:
-        one, zero = constant(1, dtype, lanes), constant(0, dtype, lanes)
-        instruction = "udiv" if op in ("div", "floordiv") else "urem"
-        if positive_divisor:
-            return e.value(f"{instruction} {x.type} {x.text}, {y.text}", dtype, lanes, level)
-        by_zero = e.value(f"icmp eq {y.type} {y.text}, {zero.text}", bool_, lanes, y.level)
-        result = e.value(f"{instruction} {x.type} {x.text}, {select(e, by_zero, one, y).text}", dtype, lanes, level)
-        return select(e, by_zero, zero, result)
-    zero = constant(0, dtype, lanes)
-    if positive_divisor:
-        quotient = e.value(f"sdiv {x.type} {x.text}, {y.text}", dtype, lanes, level)
-        remainder = binary(e, "sub", x, binary(e, "mul", quotient, y))
-        if op == "div":
-            return quotient
-        if op == "rem":
-            return remainder
-        below = e.value(f"icmp slt {x.type} {remainder.text}, {zero.text}", bool_, lanes, level)
-        if op == "floordiv":
-            return select(e, below, binary(e, "sub", quotient, constant(1, dtype, lanes)), quotient)
-        return select(e, below, binary(e, "add", remainder, y), remainder)
-    # A divisor of 0 or -1 is replaced by 1 before the instruction (both can trap) and put right after it.
-    by_zero = e.value(f"icmp eq {y.type} {y.text}, {zero.text}", bool_, lanes, y.level)
-    minus = constant(-1, dtype, lanes)
-    by_minus = e.value(f"icmp eq {y.type} {y.text}, {minus.text}", bool_, lanes, y.level)
-    either = e.value(f"or {by_zero.type} {by_zero.text}, {by_minus.text}", bool_, lanes, y.level)
-    safe = select(e, either, constant(1, dtype, lanes), y)
-    quotient = e.value(f"sdiv {x.type} {x.text}, {safe.text}", dtype, lanes, level)
-    negated = binary(e, "sub", zero, x)
-    quotient = select(e, by_minus, negated, quotient)
-    remainder = binary(e, "sub", x, binary(e, "mul", quotient, y))
-    if op in ("floordiv", "mod"):
-        nonzero = e.value(f"icmp ne {x.type} {remainder.text}, {zero.text}", bool_, lanes, level)
-        mixed = e.value(f"xor {x.type} {remainder.text}, {y.text}", dtype, lanes, level)
-        opposite = e.value(f"icmp slt {x.type} {mixed.text}, {zero.text}", bool_, lanes, level)
-        fix = e.value(f"and {nonzero.type} {nonzero.text}, {opposite.text}", bool_, lanes, level)
-        quotient = select(e, fix, binary(e, "sub", quotient, constant(1, dtype, lanes)), quotient)
-        remainder = select(e, fix, binary(e, "add", remainder, y), remainder)
-    return select(e, by_zero, zero, quotient if op in ("div", "floordiv") else remainder)
-
-
-def _integer_power(e: Emitter, x: Val, y: Val) -> Val:
-    """x ** y by squaring, one step for each bit of the exponent: no branch, so lanes may differ."""
-    (x, y), lanes, level = _together(e, x, y)
-    dtype = x.dtype
-    one, zero = constant(1, dtype, lanes), constant(0, dtype, lanes)
-    result, power, exponent = one, x, y
-    for _ in range(dtype.bits - (1 if dtype.is_signed else 0)):
-        bit = e.value(f"and {y.type} {exponent.text}, {one.text}", dtype, lanes, exponent.level)
-        odd = e.value(f"icmp ne {y.type} {bit.text}, {zero.text}", bool_, lanes, bit.level)
-        result = select(e, odd, binary(e, "mul", result, power), result)
-        power = binary(e, "mul", power, power)
-        exponent = e.value(f"lshr {y.type} {exponent.text}, {one.text}", dtype, lanes, exponent.level)
-    if not dtype.is_signed:
-        return result
-    negative = e.value(f"icmp slt {y.type} {y.text}, {zero.text}", bool_, lanes, y.level)
-    minus = constant(-1, dtype, lanes)
-    bit = e.value(f"and {y.type} {y.text}, {one.text}", dtype, lanes, y.level)
-    odd = e.value(f"icmp ne {y.type} {bit.text}, {zero.text}", bool_, lanes, y.level)
-    is_one = e.value(f"icmp eq {x.type} {x.text}, {one.text}", bool_, lanes, x.level)
-    is_minus = e.value(f"icmp eq {x.type} {x.text}, {minus.text}", bool_, lanes, x.level)
-    below = select(e, is_one, one, select(e, is_minus, select(e, odd, minus, one), zero))
-    return select(e, negative, below, result)
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------------
@@ -406,7 +264,38 @@ def load(e: Emitter, expr: Load, lane_zero: bool) -> Val:
             name = f"llvm.masked.load.{_memory_suffix(buffer.dtype, lanes)}.p0"
             text = e.call(name, vector, f"ptr align {buffer.dtype.itemsize} {place.text}, {mask.type} {mask.text}, {vector} zeroinitializer")
         return _from_memory(e, e.value(text, buffer.dtype, lanes, level))
+    if mask is None:
+        found = [i * step for i in range(lanes)] if step is not None else e.lane_offsets(linear_index(buffer, expr.index))
+        offsets = found[0] if isinstance(found, tuple) else found
+        if offsets is not None and max(offsets) - min(offsets) < NEAR * lanes:
+            return _load_around(e, expr, offsets)
     return _gather(e, expr, step, lanes)
+
+
+def _load_around(e: Emitter, expr: Load, offsets: list[int]) -> Val:
+    """Lanes from places that lie near each other, by their offsets from the first one's: whole vectors are loaded, which
+    begin at the lowest place and end at the highest, and their lanes put in order."""
+    buffer, element = expr.buffer, memory_type(expr.buffer.dtype)
+    low, high = min(offsets), max(offsets)
+    first = address(e, buffer, expr.index)
+    level = load_level(e, buffer, first.level)
+    if low == high:
+        return splat(e, _from_memory(e, e.value(f"load {element}, ptr {first.text}, align {buffer.dtype.itemsize}", buffer.dtype, 1, level)),
+                     len(offsets))
+    size = min(len(offsets), 1 << (high - low + 1).bit_length() - 1)
+    starts = [*range(low, high - size + 2, size)]
+    if starts[-1] + size <= high:
+        starts.append(high - size + 1)
+    vectors: dict[int, Val] = {}
+    stored = uint8 if buffer.dtype.is_bool else buffer.dtype  # as it stands in memory
+    for start in starts:
+        place = first.text
+        if start:
+            place = "%" + e.fresh()
+            e.line(f"  {place} = getelementptr inbounds {element}, ptr {first.text}, i64 {start}", level)
+        text = f"load {vector_type(element, size)}, ptr {place}, align {buffer.dtype.itemsize}"
+        vectors[start] = e.value(text, stored, size, level)
+    return _from_memory(e, replace(gather_lanes(e, vectors, offsets, buffer.name), dtype=buffer.dtype))
 
 
 def _register(e: Emitter, buffer: Buffer, expr: Load, lane_zero: bool) -> Val:

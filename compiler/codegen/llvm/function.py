@@ -10,7 +10,8 @@ from __future__ import annotations
 from ...core.dtypes import int64
 from ...kernel.ir import Accumulate, For, If, Kernel, Let, Stmt, Store
 from .emitter import Emitter
-from .expressions import binary, evaluate
+from .expressions import evaluate
+from .operations import binary
 from .statements import _state_keys, emit_block, emit_loop
 from .values import Val, constant
 

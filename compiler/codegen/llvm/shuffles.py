@@ -44,7 +44,7 @@ def shuffle(e: Emitter, x: Val, y: Val, mask: list[int | None]) -> Val:
 def _merged(e: Emitter, vectors: list[Val], sources: list[tuple[int, int]]) -> Val:
     """Any pattern: the lanes of one vector after another are put in their places."""
     width, lanes = vectors[0].lanes, len(sources)
-    if lanes > width:
+    if lanes > width and len(vectors) > 2:
         raise CompilerError("more lanes are read from a register buffer than its vectors have")
     mask = [lane + width * vector if vector < 2 else None for vector, lane in sources]
     result = shuffle(e, vectors[0], vectors[min(1, len(vectors) - 1)], mask + [None] * (width - lanes))
@@ -52,7 +52,7 @@ def _merged(e: Emitter, vectors: list[Val], sources: list[tuple[int, int]]) -> V
         mask = [i if vector < number else lane + width if vector == number else None
                 for i, (vector, lane) in enumerate(sources)]
         result = shuffle(e, result, vectors[number], mask + [None] * (width - lanes))
-    return result if lanes == width else shuffle(e, result, result, list(range(lanes)))
+    return result if lanes >= width else shuffle(e, result, result, list(range(lanes)))
 
 
 def _transposed(e: Emitter, rows: list[Val]) -> list[Val]:

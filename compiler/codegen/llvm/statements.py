@@ -10,7 +10,8 @@ from ...core.errors import CompilerError
 from ...kernel.ir import Accumulate, Alloc, Binary, Expr, For, If, Let, Load, Prefetch, Stmt, Store, Var
 from ...kernel.sharing import expressions, postorder
 from .emitter import Emitter, Frame, VectorLoop, children
-from .expressions import address, binary, evaluate, fma, load, splat, store, written_offset
+from .expressions import address, evaluate, load, store, written_offset
+from .operations import binary, fma, splat
 from .values import Val, constant, memory_type
 
 
@@ -56,6 +57,8 @@ def _store(e: Emitter, s: Store) -> None:
 def _combine(e: Emitter, op: str, old: Val, expr: Expr) -> Val:
     if op == "add" and isinstance(expr, Binary) and expr.op == "mul" and expr.dtype.is_float:
         return fma(e, evaluate(e, expr.x), evaluate(e, expr.y), old)
+    if op in ("min", "max"):  # in this order the test for NaN is made of the new value alone, beside the chain of steps
+        return binary(e, op, evaluate(e, expr), old)
     return binary(e, op, old, evaluate(e, expr))
 
 

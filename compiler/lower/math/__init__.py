@@ -16,7 +16,7 @@ _RECIPES = {
     "erf": error_function.erf, "erfc": error_function.erfc,
     "asin": inverse.asin, "acos": inverse.acos, "atan": inverse.atan, "atan2": inverse.atan2,
     "pow": power.pow, "sin": trigonometric.sin, "cos": trigonometric.cos, "tan": trigonometric.tan,
-    "rem": remainder.rem, "mod": remainder.mod,
+    "scale": exponential.scale_by_bits, "rem": remainder.rem, "mod": remainder.mod,
     "asinh": inverse.asinh, "acosh": inverse.acosh, "atanh": inverse.atanh,
 }
 
@@ -25,7 +25,7 @@ EXPANDED = frozenset(_RECIPES)
 
 def expand(op: str, operands: tuple[Expr, ...], let: Let) -> Expr:
     """The value of `op` on float32 or float64 `operands` by primitive operations: add sub mul div fma sqrt round select
-    compare bitcast and integer arithmetic; no branches, no tables, no loops.
+    compare bitcast, integer arithmetic, and `scale` where it is not `op`; no branches, no tables, no loops.
 
     `let(name, expression)` binds an intermediate value and gives the variable. Results are within 2 units in the last
     place (`tests/math` measures them), NaN, infinities, signed zeros and denormal numbers included. f32 recipes use no

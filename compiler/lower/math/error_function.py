@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...core.dtypes import float32, float64
-from .exponential import exp_with_error, minus_expm1, scale_by_power
-from .number import Number, fma, polynomial
+from .exponential import exp_with_error, minus_expm1
+from .number import Number, fma, polynomial, scale
 
 # -log(1 - erf(a)) / a - 1 on 0 <= a <= 3.95, beyond which erf rounds to 1 in f32; the error counts relative to erf(a)
 LOG_ERFC = (0.12837916612625122, 0.636619508266449, 0.10277694463729858, -0.019150275737047195,
@@ -61,7 +61,7 @@ def _erfc_of_positive(a: Number) -> Number:
     """erfc(a) = e^(-a^2) W(a) / (1 + 2a), each of the three with its rounding error."""
     square = a * a
     square_low = fma(a, a, -square)
-    p, p_low, bits = exp_with_error(-square, -square_low)
+    p, p_low, n = exp_with_error(-square, -square_low)
     center = CENTER[a.dtype]
     t = (a - center) / (a + center)
     first, first_low, others = ERFCX[a.dtype]
@@ -73,4 +73,4 @@ def _erfc_of_positive(a: Number) -> Number:
     q = w / d
     missing = fma(-q, d, w) + (w_low - q * d_low)
     q_low = missing * (q * (1.0 / first))  # 1 / d is q / w, and w is near its first coefficient
-    return scale_by_power(fma(p, q, fma(p, q_low, p_low * q)), bits)
+    return scale(fma(p, q, fma(p, q_low, p_low * q)), n)

@@ -2,13 +2,13 @@
 
 All of them write x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite, Software Manual for the Elementary Functions,
 1980): n falls out of the low bits of x log2(e) + 1.5 * 2^23, ln 2 is subtracted in two parts by fma, e^r is a minimax
-polynomial (tests/math/minimax.py finds the coefficients) and 2^n is put together from n's bits.
+polynomial (tests/math/minimax.py finds the coefficients), which is scaled by 2^n.
 """
 
 from __future__ import annotations
 
 from ...core.dtypes import float32, float64
-from .number import Number, fma, polynomial
+from .number import Number, fma, polynomial, scale
 
 LOG2E = 1.4426950408889634
 # ln 2 = high + low; the high part is short, so that n * high is exact for every n that occurs.
@@ -22,13 +22,12 @@ EXPM1 = {
 }
 
 
-def _reduce(x: Number, offset: int = 0) -> tuple[Number, Number]:
-    """r and an integer with n + offset in its low bits, where x = n ln 2 + r."""
+def _reduce(x: Number) -> tuple[Number, Number]:
+    """(r, n) where x = n ln 2 + r."""
     high, low = LN2[x.dtype]
-    shifter = x.format.magic + offset
-    shifted = fma(x, LOG2E, shifter)
-    n = shifted - shifter
-    return fma(n, -low, fma(n, -high, x)), shifted.bits()
+    shifter = x.format.magic
+    n = fma(x, LOG2E, shifter) - shifter
+    return fma(n, -low, fma(n, -high, x)), n
 
 
 def _exp_of_reduced(r: Number) -> Number:
@@ -36,16 +35,16 @@ def _exp_of_reduced(r: Number) -> Number:
     return fma(r, fma(r, polynomial(r, EXPM1[r.dtype]), 1.0), 1.0)
 
 
-def scale_by_power(p: Number, bits: Number) -> Number:
-    """p * 2^n for p near 1 and any n at which the result is finite or just beyond; bits hold n + 2 bias.
+def scale_by_bits(p: Number, n: Number) -> Number:
+    """p * 2^n for p near 1 and any n at which the result is finite or just beyond, where no instruction does it.
 
-    Two factors of about 2^(n/2) reach over the whole range, denormal numbers included, and round once.
+    Two factors of about 2^(n/2), put together from n's bits, reach over the whole range, denormal numbers included, and
+    round once.
     """
-    shift = p.format.mantissa
-    bits = bits.as_integer(p.format.unsigned)
-    first = ((bits >> 1) << shift).as_float()
-    second = (((bits + 1) >> 1) << shift).as_float()
-    return p * first * second
+    f = p.format
+    bits = (n + (f.magic + 2 * f.bias)).bits().as_integer(f.unsigned)
+    half = bits >> 1
+    return p * (half << f.mantissa).as_float() * ((bits - half) << f.mantissa).as_float()
 
 
 # Beyond these e^x is 0 or infinite
@@ -54,8 +53,8 @@ RANGE = {float32: (-104.0, 89.0), float64: (-746.0, 710.0)}
 
 def exp(x: Number) -> Number:
     low, high = RANGE[x.dtype]
-    r, bits = _reduce(x.maximum(low).minimum(high), offset=2 * x.format.bias)
-    return scale_by_power(_exp_of_reduced(r), bits)
+    r, n = _reduce(x.maximum(low).minimum(high))
+    return scale(_exp_of_reduced(r), n)
 
 
 # (2^r - 1) / r on |r| <= 1/2
@@ -69,26 +68,24 @@ EXP2 = {
 
 
 def exp_with_error(x: Number, x_low: Number) -> tuple[Number, Number, Number]:
-    """e^(x + x_low) = (p + p_low) 2^n for x within the range of `exp` and a small x_low; bits hold n + 2 bias."""
+    """(p, p_low, n) where e^(x + x_low) = (p + p_low) 2^n, for x within the range of `exp` and a small x_low."""
     high, low = LN2[x.dtype]
-    shifter = x.format.magic + 2 * x.format.bias
-    shifted = fma(x, LOG2E, shifter)
-    n = shifted - shifter
+    shifter = x.format.magic
+    n = fma(x, LOG2E, shifter) - shifter
     first, second = fma(n, -high, x), fma(n, -low, x_low)
     r = first + second
     r_low = (first - r) + second
     rest = fma(r * r, polynomial(r, EXPM1[x.dtype]), fma(r, r_low, r_low))
     p = 1.0 + (r + rest)
-    return p, ((1.0 - p) + r) + rest, shifted.bits()
+    return p, ((1.0 - p) + r) + rest, n
 
 
 def exp2(x: Number) -> Number:
     f = x.format
     x = x.maximum(-f.bias - f.digits - 2.0).minimum(f.bias + 2.0)
-    shifter = f.magic + 2 * f.bias
-    shifted = x + shifter
-    r = x - (shifted - shifter)
-    return scale_by_power(fma(r, polynomial(r, EXP2[x.dtype]), 1.0), shifted.bits())
+    n = (x + f.magic) - f.magic
+    r = x - n
+    return scale(fma(r, polynomial(r, EXP2[x.dtype]), 1.0), n)
 
 
 def expm1(x: Number) -> Number:
@@ -136,15 +133,15 @@ def cosh(x: Number) -> Number:
 
 def _half_exp(a: Number) -> Number:
     """e^a / 2 for a >= 0; finite wherever sinh and cosh are."""
-    r, bits = _reduce(a.minimum(RANGE[a.dtype][1] + 1.0), offset=2 * a.format.bias - 1)
-    return scale_by_power(_exp_of_reduced(r), bits)
+    r, n = _reduce(a.minimum(RANGE[a.dtype][1] + 1.0))
+    return scale(_exp_of_reduced(r), n - 1.0)
 
 
 def sigmoid(x: Number) -> Number:
     """1 / (1 + e^-x); with e^-|x| nothing overflows and small results keep their digits."""
     low, _ = RANGE[x.dtype]
-    r, bits = _reduce((-x.abs()).maximum(low), offset=2 * x.format.bias)
-    e = scale_by_power(_exp_of_reduced(r), bits)
+    r, n = _reduce((-x.abs()).maximum(low))
+    e = scale(_exp_of_reduced(r), n)
     part = e / (e + 1.0)
     whole = (x >= 0.0).select(1.0, e)
     return fma(-whole, part, whole)  # whole / (1 + e), but the error of the quotient counts for less

@@ -215,6 +215,11 @@ def fma(x: Number, y, z) -> Number:
     return Number(Fma(x.expr, x.of(y).expr, x.of(z).expr), x._let)
 
 
+def scale(x: Number, n: Number) -> Number:
+    """x * 2^n for a whole n, rounded once."""
+    return x._binary("scale", n)
+
+
 def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
     """c[0] + c[1] x + c[2] x^2 + … by Horner's rule."""
     total = x.of(coefficients[-1])

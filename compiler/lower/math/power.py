@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 from ...core.dtypes import float32, float64
-from .exponential import LN2, RANGE, exp_with_error, scale_by_power
+from .exponential import LN2, RANGE, exp_with_error
 from .logarithm import split
-from .number import Number, fma, polynomial
+from .number import Number, fma, polynomial, scale
 
 TWO_THIRDS = {float32: (0.6666666865348816, -1.9868215517249155e-08),
               float64: (0.6666666666666666, 3.700743415417188e-17)}
@@ -31,8 +31,8 @@ def pow(x: Number, y: Number) -> Number:
     product_low = fma(y, low, fma(y, high, -product))
     lower, upper = RANGE[x.dtype]
     inside = (product > lower) & (product < upper)
-    p, _, bits = exp_with_error(product.maximum(lower).minimum(upper), inside.select(product_low, 0.0))
-    result = scale_by_power(p, bits)
+    p, _, n = exp_with_error(product.maximum(lower).minimum(upper), inside.select(product_low, 0.0))
+    result = scale(p, n)
     half = y * 0.5
     is_integer = y.trunc().equals(y)
     is_odd = is_integer & half.trunc().differs(half)
