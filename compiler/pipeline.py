@@ -19,6 +19,7 @@ from .passes.layout import propagate_layout
 from .passes.narrow_weights import narrow_weights
 from .passes.padding import separate_padding
 from .passes.pack import pack_weights
+from .passes.recompute import recompute
 from .passes.share_joins import share_joins
 from .passes.sink_constants import sink_constants
 from .passes.split_transposed import split_transposed
@@ -64,6 +65,7 @@ STAGES = (
           "while joins are single ops, before their parts are grouped"),
     Stage("narrow-weights", lambda g, t, o, r: narrow_weights(g, t, o, r), "canonical", "last of single ops, so that nothing folds them again", rounds=lambda o: o.weights is not None),
     Stage("fuse", fuse, "fused", "groups what is left; after it no pass looks inside a group"),
+    Stage("recompute", lambda g, t, o, r: recompute(g, r) if o.fuse else g, "fused", "groups are known; before weights are packed and memory is placed"),
     Stage("pack", pack_weights, "fused", "constant operands of contractions take their kernel's layout"),
     Stage("materialize", lambda g, t, o, r: materialize(g), "placed",
           "results and joins get memory of their own; late, since it copies"),

@@ -61,7 +61,8 @@ def refusal() -> UnsupportedError:
 
 def nan_error(birth: Birth, output: str) -> NanError:
     """The error that tells of a NaN that came to the output of that name."""
-    node, holds = birth.node, f"{birth.count:,} of {birth.size:,} elements {'is a NaN' if birth.count == 1 else 'are NaNs'}"
+    node = birth.node
+    holds = f"{birth.count:,} of {birth.size:,} elements {'is a NaN' if birth.count == 1 else 'are NaNs'}"
     at = f", the first at [{', '.join(map(str, birth.index))}]" if birth.index else ""
     if node is None:
         return NanError(f"the output {output!r} holds a NaN that the input {birth.input!r}: {birth.type} brought in\n"
@@ -75,7 +76,8 @@ def nan_error(birth: Birth, output: str) -> NanError:
     if birth.infinity is not None:
         culprit = birth.infinity
         facts.append(f"the infinity was born in {culprit.op.name} {_code(culprit)}{_at(culprit.location)}")
-    facts += [f"in iteration {iteration} of the {kind}{_at(place)}" for kind, place, iteration in birth.loops[-MOST_LOOPS:]]
+    facts += [f"in iteration {iteration} of the {kind}{_at(place)}"
+              for kind, place, iteration in birth.loops[-MOST_LOOPS:]]
     hint = "where an operand can reach what has no finite value, keep it away with lm.clip, lm.maximum or an epsilon"
     if not node.operands:
         hint = "a constant of the model holds it"

@@ -26,9 +26,9 @@ MOST_OPERANDS = 6  # that a message describes
 class Birth:
     """Where NaNs come from: `node`, or the graph's input of that name. `number` counts births in program order.
 
-    `count` of the `size` elements of its value are NaNs, the first at `index`, which `element` spells where the operator
-    goes element by element. `operands` are described by type and range, and `infinity` is the node that made the first
-    infinity among them. `loops` are those around it, the outermost first: kind, place, iteration.
+    `count` of the `size` elements of its value are NaNs, the first at `index`, which `element` spells where the
+    operator goes element by element. `operands` are described by type and range, and `infinity` is the node that made the
+    first infinity among them. `loops` are those around it, the outermost first: kind, place, iteration.
     """
 
     number: int

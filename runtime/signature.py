@@ -53,6 +53,7 @@ class Signature:
         self.inputs = tuple(TensorSpec(tuple(p["shape"]), p["dtype"], p["name"]) for p in self._inputs)
         self.outputs = tuple(TensorSpec(tuple(p["shape"]), p["dtype"], p["name"]) for p in self._outputs)
         self.output_names = tuple(p["name"] for p in self._outputs)
+        self._names = dict.fromkeys(p["name"] for p in self._inputs)  # in order
         self.symbols = manifest["symbols"]  # name -> [lower, upper or None, multiple]
         self._dtypes = [numpy_dtype(p["dtype"]) for p in self._inputs]
         self._forms = [tuple(p["form"]) for p in self._inputs]
@@ -62,7 +63,9 @@ class Signature:
 
     def by_name(self, feeds: dict) -> list:
         """The arrays of `feeds` in the order of the inputs; says which names are missing or unknown."""
-        names = [p["name"] for p in self._inputs]
+        names = self._names
+        if feeds.keys() == names.keys():
+            return [feeds[n] for n in names]
         missing, unknown = [n for n in names if n not in feeds], [n for n in feeds if n not in names]
         if missing or unknown:
             parts = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(map(str, unknown))}"] * bool(unknown)

@@ -105,6 +105,9 @@ def compare(case: Case, contenders: list[ContenderSpec], threads: int, settings:
                     results[worker.spec.name].error = str(error)
                 else:
                     samples[worker.spec.name] += [Sample(duration * 1e-9, switches) for duration, switches in pairs]
+        for worker in running:
+            if not results[worker.spec.name].error:
+                results[worker.spec.name].running_peak = worker.steady(1)["peak"]
     for name, result in results.items():
         if samples[name] and not result.error:
             result.summary = summarize(samples[name])

@@ -24,10 +24,11 @@ class Options:
     tune          seconds in which schedules of kernels are measured on this machine; what is clearly faster than the
                   heuristic's is taken. The cache keeps what was measured, which is not measured again: 0 takes what is
                   known and measures nothing. None takes the heuristics'
-    check_nans    True: a call whose outputs hold a NaN raises NanError, which names the operator that made it, the user's
-                  line, and whether that is forward or backward code. Infinities alone are none, nor is a NaN that no
-                  output holds, such as one that `where` does not select. Calls alone are checked, in this process:
-                  a checked program isn't saved. Nothing is donated, so that the arguments are still there to look at
+    check_nans    True: a call whose outputs hold a NaN raises NanError, which names the operator that made it, the
+                  user's line, and whether that is forward or backward code. Infinities alone are none, nor is a NaN
+                  that no output holds, such as one that `where` does not select. Calls alone are checked, in this
+                  process: a checked program isn't saved. Nothing is donated, so that the arguments are still there
+                  to look at
     check         "none", "each": run every level's interpreter after every pass and name the first that changes a number
     dump          folder into which every stage is written, or None
     """

@@ -75,6 +75,11 @@ class Builder:
                 self._numbered[key] = known
         return known
 
+    def known(self, op, *operands: Value) -> Value | None:
+        """The result of `op` with these operands where it has been emitted."""
+        results = self._numbered.get((op, *map(id, operands)))
+        return results[0] if results is not None else None
+
     def _append(self, op, operands, like: Node | None = None) -> tuple[Value, ...]:
         if like is not None and op is like.op and all([a.type is b.type for a, b in zip(operands, like.operands)]):
             types = like.result_types

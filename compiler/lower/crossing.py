@@ -118,16 +118,19 @@ class CrossingNest:
         together = TILES if len(cut) == 2 else TILES * TILES
         blocks = [ceil_div(t, together) for t in tiles]
         work = together ** len(cut) * c.tile ** len(cut) * nominal(product(self.extents[r] for r in whole)) * self.cost
-        with spread(self.block, (*(self.extents[r] for r in runs), *blocks), work) as index:
-            starts: list[Expr] = [as_expr(0)] * len(self.extents)
-            for run, at in zip(runs, index):
-                starts[run] = at
+        outer = [(r, self.extents[r]) for r in runs]
+        inner = [(r, b) for r, b in zip(cut, blocks)]
+        if c.kind == "square" and runs and all(a.steps.get(runs[-1], 0) == self.extents[c.read] for _, _, a in self.loads):
+            outer.insert(-1, inner.pop())  # operands are read on and on, as memory gives them best
+        with spread(self.block, [extent for _, extent in (*outer, *inner)], work) as index:
+            places = {run: at for (run, _), at in zip((*outer, *inner), index)}
+            starts: list[Expr] = [places[r] if r in runs else as_expr(0) for r in range(len(self.extents))]
 
             def nest(number: int) -> None:
                 if number == len(cut):
                     emit(list(starts))
                     return
-                run, at = cut[number], index[len(runs) + number]
+                run, at = cut[number], places[cut[number]]
                 left = sub(as_expr(tiles[number]), mul(at, together))
                 count = minimum(left, together) if tiles[number] != 1 else as_expr(1)
                 with self.block.loop("tile", self.block.let("tiles", count)) as t:

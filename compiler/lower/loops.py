@@ -119,7 +119,7 @@ def plan_nest(body: Graph, params: list[Buffer], stores: list[tuple[Value, Buffe
     accesses = [affine(flat_index(load.buffer, load.index), names, symbols) for load in found.values()]
     accesses += [affine(flat_index(b, index), names, symbols) for _, b in stores]
     dtypes = [load.buffer.dtype for load in found.values()] + [b.dtype for _, b in stores]
-    bound = _used_outside_addresses((*values, *(s.value for s in trial.statements)), names)
+    bound = used_outside_addresses((*values, *(s.value for s in trial.statements)), names)
 
     axes = [i for i, d in enumerate(shape) if d != 1]
     runs: list[list[int]] = []
@@ -159,7 +159,7 @@ def _emit_crossing(elements: Elements, plan: NestPlan, operands, stores, block: 
 SLOW = frozenset(("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "erfc", "sin", "cos", "tan", "pow", "div", "atan2", "sqrt", "rsqrt"))
 
 
-def _used_outside_addresses(exprs, names: frozenset[str]) -> set[str]:
+def used_outside_addresses(exprs, names: frozenset[str]) -> set[str]:
     """Loop variables whose value itself is computed with (index ramps, bounds of pads), so that their axes can't merge."""
     used: set[str] = set()
     seen: set[int] = set()

@@ -7,10 +7,12 @@ the lanes.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..core.dims import bounds, nominal, product
 from ..core.schedule import Schedule
 from ..graph.graph import Graph, Value
-from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
+from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Var
 from ..ops.constant import Constant
 from ..ops.reduce import OPERATION, identity
@@ -18,7 +20,7 @@ from ..targets.target import Target
 from .affine import affine
 from .domain import Domain, find_domain
 from .elements import Elements, computed, loads_of
-from .loops import CHUNK_WORK, SLOW, flat_index, group_symbols, reader
+from .loops import CHUNK_WORK, SLOW, flat_index, flatten, group_symbols, reader, store_element, used_outside_addresses
 from .split_reductions import PART_WORK, SplitColumns, SplitRows
 
 CHEAP = 8  # operations below which an element waits for its additions: four vectors are in flight, not two
@@ -32,8 +34,10 @@ def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], ta
                     schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of a group whose reductions share one domain."""
     nest = ReductionNest(body, params, results, target, schedule=schedule)
+    nest.merge_reduced_axes()
     nest.emit()
-    return Kernel(name, (*params, *results, *nest.block.workspaces), nest.block.statements, tuple(group_symbols(body, *params, *results)))
+    own = [nest.own.get(b, b) for b in (*params, *results)]
+    return Kernel(name, (*own, *nest.block.workspaces), nest.block.statements, tuple(group_symbols(body, *params, *results)))
 
 
 class ReductionNest:
@@ -51,32 +55,68 @@ class ReductionNest:
         widest = max((d.itemsize for d in dtypes), default=4)
         self.width = max(1, target.vector_bytes // max(4, widest))
         self.cost = 1 + sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes if not n.op.is_view)
-        self.reduced = [a for a in self.domain.reduced if self.domain.shape[a] != 1] or list(self.domain.reduced[-1:])  # outermost first
         self.schedule = schedule
+        self.own: dict[Buffer, Buffer] = {}  # those that the kernel sees as one axis
         self.stored: dict[Value, Buffer] = {}
         self.written: set[int] = set()
 
     def store(self, buffer: Buffer, index, value: Expr) -> None:
         """Write one element of a result."""
-        self.block.store(buffer, index, value)
+        store_element(self.block, buffer, self.own.get(buffer, buffer), index, value)
 
     def load(self, buffer: Buffer, index) -> Expr:
         """Read one element of a result that was written before."""
-        return cast(buffer.dtype.compute, load(buffer, index))
+        return reader(buffer, self.own.get(buffer, buffer))(index)
+
+    @property
+    def reduced(self) -> list[int]:
+        """The reduced axes that there are loops over, outermost first."""
+        axes = self.domain.reduced
+        return [a for a in axes if self.domain.shape[a] != 1] or list(axes[-1:])
+
+    def merge_reduced_axes(self) -> None:
+        """Reduced axes that all addresses walk as if they were one become one loop: the innermost of them takes over the
+        others' extents, and buffers are seen as one axis."""
+        forms, used = self._addresses()
+        shape, (*others, inner) = list(self.domain.shape), self.domain.reduced
+        for outer in reversed(others):
+            a, b = f"$axis{outer}", f"$axis{inner}"
+            if shape[outer] == 1:
+                continue
+            if not used & {a, b} and all(f is not None and f.get(a, 0) == f.get(b, 0) * shape[inner] for f in forms):
+                shape[inner], shape[outer] = shape[inner] * shape[outer], 1
+            else:
+                inner = outer
+        if tuple(shape) == self.domain.shape:
+            return
+        self.domain = replace(self.domain, shape=tuple(shape))
+        self.own = {b: flatten(b) for b in (*self.params, *self.results)}
+        for value, buffer in zip(self.body.params, self.params):
+            self.elements.computed[value] = reader(buffer, self.own[buffer])
 
     def emit(self) -> None:
         domain = self.domain
         lanes = self._lane_axis()
         if lanes in domain.reduced or not domain.kept:
-            self.reduced = [a for a in self.reduced if a != lanes] + [a for a in self.reduced if a == lanes]
-            self._rows(domain)
+            self._rows(domain, sorted(self.reduced, key=lambda a: a == lanes))
         else:
             self._columns(domain, lanes)
 
     def _lane_axis(self) -> int:
         """The axis along which most operands and results lie side by side; the last one on a tie."""
+        shape, rank = self.domain.shape, len(self.domain.shape)
+        last = next((a for a in range(rank - 1, -1, -1) if shape[a] != 1), rank - 1)
+        forms, _ = self._addresses()
+
+        def score(axis: int) -> int:
+            return sum(form is not None and form.get(f"$axis{axis}", 0) == 1 for form in forms) if nominal(shape[axis]) >= 8 else 0
+        best = max((a for a in range(rank) if shape[a] != 1), key=score, default=last)
+        return best if score(best) > score(last) else last
+
+    def _addresses(self) -> tuple[list, set[str]]:
+        """(how the address of each load, and of each store of a full result, moves with the axes; the axes whose places are
+        computed with, beside addresses)."""
         domain, rank = self.domain, len(self.domain.shape)
-        last = next((a for a in range(rank - 1, -1, -1) if domain.shape[a] != 1), rank - 1)
         symbols = group_symbols(self.body, *self.params, *self.results)
         trial = BlockBuilder(symbols)
         elements = Elements(self.body, trial, dict(zip(self.body.params, self.params)))
@@ -88,34 +128,31 @@ class ReductionNest:
         values = [elements.at(node.operands[0], index) for phase in domain.phases for node in phase]
         values += [elements.at(v, domain.index(layout, list(index))) for v, _, layout in full]
         found: dict = {}
-        for value in (*values, *(s.value for s in trial.statements)):
+        made = (*values, *(s.value for s in trial.statements))
+        for value in made:
             loads_of(value, found)
         places = [flat_index(x.buffer, x.index) for x in found.values()]
         places += [flat_index(b, domain.index(layout, list(index))) for _, b, layout in full]
-        forms = [affine(place, frozenset(v.name for v in index), symbols) for place in places]
-
-        def score(axis: int) -> int:
-            return sum(form is not None and form.get(f"$axis{axis}", 0) == 1 for form in forms) if nominal(domain.shape[axis]) >= 8 else 0
-        best = max((a for a in range(rank) if domain.shape[a] != 1), key=score, default=last)
-        return best if score(best) > score(last) else last
+        names = frozenset(v.name for v in index)
+        return [affine(place, names, symbols) for place in places], used_outside_addresses(made, names)
 
     # ---- rows ------------------------------------------------------------------------------------------------------
-    def _rows(self, domain: Domain) -> None:
+    def _rows(self, domain: Domain, reduced: list[int]) -> None:
         kept = [a for a in domain.kept if domain.shape[a] != 1]
         count = product(domain.shape[a] for a in kept)
         row_work = nominal(product(domain.shape[a] for a in domain.reduced)) * self.cost
         parallel = nominal(count) * row_work >= 2 * CHUNK_WORK and count != 1
         grain = max(1, CHUNK_WORK // max(1, row_work))
         if nominal(count) < FEW_ROWS and nominal(count) * row_work >= 2 * PART_WORK:
-            SplitRows(self, kept, self.reduced).emit()
+            SplitRows(self, kept, reduced).emit()
             return
         if count == 1:
-            self.row(domain, [as_expr(0)] * len(domain.shape))
+            self.row(domain, [as_expr(0)] * len(domain.shape), reduced)
             return
         with self.block.loop("row", count, "parallel" if parallel else "serial", grain) as row:
             self.elements.enter()
             position = self._unflatten(domain, kept, row)
-            self.row(domain, position)
+            self.row(domain, position, reduced)
             self.elements.leave()
 
     def _unflatten(self, domain: Domain, axes: list[int], flat: Expr) -> list[Expr]:
@@ -128,10 +165,11 @@ class ReductionNest:
             position[axes[0]] = self.block.let(f"d{axes[0]}", rest)
         return position
 
-    def row(self, domain: Domain, position: list[Expr]) -> None:
+    def row(self, domain: Domain, position: list[Expr], reduced: list[int]) -> None:
+        """One position of the kept axes; loops over `reduced`, the last of which has the lanes."""
         for number, phase in enumerate(domain.phases):
-            self._phase(domain, number, phase, position, self.reduced)
-        self._finish(domain, position, self.reduced, self.width)
+            self._phase(domain, number, phase, position, reduced)
+        self._finish(domain, position, reduced, self.width)
 
     def _loops(self, domain: Domain, reduced: list[int], position: list[Expr], width: int, interleave: int, visit) -> None:
         """Nested loops over the reduced axes, the last one with `width` lanes; `visit(flat index in the row)`."""

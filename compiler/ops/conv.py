@@ -99,6 +99,8 @@ class Conv(Op):
             w = builder.emit(Reshape((*kernel, inputs, groups, outputs)), w)
             w = builder.emit(Transpose((*range(rank), rank + 2, rank + 1, rank)), w)
             w = builder.emit(Reshape((*kernel, outputs, groups * inputs)), w)
+        if self._is_sparse(x, kernel):
+            return self._between_zeros(builder, x, builder.emit(Conv((1,) * rank, ((0, 0),) * rank, (1,) * rank, groups), g, w))
         reach = [(size - 1) * d for size, d in zip(kernel, self.dilation)]
         spread_g = [(n - 1) * s + 1 for n, s in zip(g.shape[1:-1], self.strides)]
         spread_x = [(n - 1) * d + 1 for n, d in zip(x.shape[1:-1], self.input_dilation)]
@@ -112,6 +114,21 @@ class Conv(Op):
         padding = tuple((r, extent - g_extent) for r, extent, g_extent in zip(reach, whole, spread_g))
         full = builder.emit(Conv((1,) * rank, padding, self.dilation, groups, self.strides), g, w)
         return builder.emit(Slice((0, *lows, 0), x.shape, (1, *self.input_dilation, 1)), full)
+
+    def _is_sparse(self, x: Value, kernel: tuple[Dim, ...]) -> bool:
+        """Whether most of x meets no tap: a single one, with strides."""
+        return (all(d == 1 for d in (*kernel, *self.input_dilation)) and any(s != 1 for s in self.strides)
+                and all(p == (0, 0) for p in self.padding) and all(isinstance(d, int) for d in x.shape[1:-1]))
+
+    def _between_zeros(self, builder: Builder, x: Value, seen: Value) -> Value:
+        """The cotangent of x from that of the places that the strides see."""
+        images, *extents, channels = seen.shape
+        apart = tuple(part for n in extents for part in (n, 1))
+        wide = builder.emit(Reshape((images, *apart, channels)), seen)
+        high = (0, *(part for s in self.strides for part in (0, s - 1)), 0)
+        wide = builder.emit(Pad((0,) * len(high), high), wide)
+        whole = builder.emit(Reshape((images, *(n * s for n, s in zip(extents, self.strides)), channels)), wide)
+        return whole if whole.shape == x.shape else builder.emit(Slice((0,) * len(x.shape), x.shape, (1,) * len(x.shape)), whole)
 
     def _by_weights(self, builder: Builder, x: Value, w: Value, g: Value) -> Value:
         """x with channels and images exchanged, convolved with the cotangent, whose images are its inputs."""
@@ -235,6 +252,8 @@ class Conv(Op):
         cases = [  # x, w, strides, padding, dilation, groups, input dilation
             ((2, 7, 9, 3), (3, 3, 3, 5), (1, 1), same, (1, 1), 1, None),
             ((1, 5, 5, 4), (1, 1, 4, 17), (1, 1), none, (1, 1), 1, None),
+            ((2, 6, 5, 4), (1, 1, 4, 7), (2, 2), none, (1, 1), 1, None),
+            ((1, 7, 9, 6), (1, 1, 2, 6), (3, 1), none, (1, 1), 3, None),
             ((1, 8, 11, 3), (3, 3, 3, 4), (2, 2), same, (1, 1), 1, None),
             ((2, 9, 7, 2), (3, 2, 2, 3), (2, 3), ((0, 1), (2, 0)), (1, 1), 1, None),
             ((1, 9, 9, 2), (3, 3, 2, 2), (1, 1), ((2, 2), (2, 2)), (2, 2), 1, None),

@@ -19,6 +19,7 @@ from ..core.remarks import Remarks
 from ..graph.builder import Builder
 from ..graph.graph import Graph, Node, Value, map_subgraphs
 from ..lower.domain import Mismatch, find_domain
+from ..lower.loops import SLOW
 from ..ops.constant import Constant
 from ..ops.contract import Contract
 from ..ops.control import Cond, Fused, Scan, While
@@ -171,8 +172,32 @@ class _Fusion:
             elif reason:
                 self.remarks.add("fuse", f"{_name(seed)} with {_name(node)}", False, reason, (seed, node))
         self._absorb_producers(group)
+        if group.kind == "contraction":
+            self._leave_to_readers(group, seed)
         self._drop_trailing_views(group)
         return group
+
+    def _leave_to_readers(self, group: Group, seed: Node) -> None:
+        """Take out of a product's epilogue what it would store beside its sources, stored too: kernels that compute elements as they
+        read them (reductions, elementwise ones) make it from those again, and nothing more goes to memory."""
+        left = {n for n in group.nodes if n is not seed and n.op.is_pointwise and getattr(n.op, "kernel_op", "") not in SLOW
+                and n.results[0].shape == seed.results[0].shape}
+        members = set(group.nodes)
+
+        def is_stored(value: Value) -> bool:
+            return value in self._graph_results or any(u not in members for u in self.graph.users.get(value, ()))
+
+        def stays(node: Node) -> bool:
+            value = node.results[0]
+            users = self.graph.users.get(value, ())
+            if value in self._graph_results or not all(u in left or u not in members and (u.op.is_pointwise or isinstance(u.op, Reduce))
+                                                       for u in users):
+                return True
+            return any(o in group.values and o.node not in left and not is_stored(o) for o in node.operands)
+        while staying := {n for n in left if stays(n)}:
+            left -= staying
+        group.nodes[:] = [n for n in group.nodes if n not in left]
+        group.values.difference_update(r for n in left for r in n.results)
 
     def _absorb_producers(self, group: Group) -> None:
         """Take in pointwise nodes whose results only this group reads: siblings of the seed that growing forward did not meet."""
@@ -180,11 +205,11 @@ class _Fusion:
         while changed and len(group.nodes) < LARGEST_GROUP:
             changed = False
             members = set(group.nodes)
-            shape = without_units(group.shape)
+            shapes = {without_units(group.shape), *(without_units(n.operands[0].shape) for n in group.nodes if isinstance(n.op, Reduce))}
             for node in {o.node for n in group.nodes for o in n.operands if o.node is not None and o not in group.values}:
                 if node in self.group_of or is_outside(node) or not node.op.is_pointwise:
                     continue
-                if without_units(node.results[0].shape) != shape:
+                if without_units(node.results[0].shape) not in shapes:
                     continue
                 if any(u not in members for u in self.graph.users[node.results[0]]) or any(self._reaches(o, group) for o in node.operands):
                     continue

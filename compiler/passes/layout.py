@@ -115,6 +115,15 @@ class _Layout:
         moved = self.permuted(apart, tuple(sorted(range(len(targets)), key=targets.__getitem__)))
         return self.builder.emit(Broadcast(shape, tuple(sorted(targets))), moved)
 
+    def _merged_held(self, value: Value) -> Held:
+        """`value` on a base that has one axis for each of its axes, where a reshape gives that."""
+        held = self.held[value]
+        if not held.is_permuted:
+            shape, axes = _merged(held.base.shape, held.axes)
+            if all(len(run) == 1 for run in axes):
+                return Held(self.reshaped(held.base, shape), axes)
+        return held
+
     # ---- nodes ---------------------------------------------------------------------------------------------------------
     def _node(self, node: Node) -> None:
         op = node.op
@@ -180,7 +189,7 @@ class _Layout:
                 bases.append(self.conform(operand, tuple(extents), axes))
             self.held[node.results[0]] = Held(self.builder.emit(Concat(axes[op.axis][0]), *bases), axes)
             return
-        held = self.held[node.operands[0]]
+        held = self._merged_held(node.operands[0])
         if not held.is_permuted:
             self._plain_node(node, op)
             return
@@ -192,13 +201,14 @@ class _Layout:
         inputs, result = node.op.spec.split("->")
         letters, bases = [], []
         for text, operand in zip(inputs.split(","), node.operands):
-            held = self.held[operand]
+            held = self._merged_held(operand)
             if isinstance(held.base.op, Constant) or not held.is_permuted:
                 held = _plain(self.plain(operand))
             letters.append("".join(text[i] for i in _inverse(held.order)))
             bases.append(held.base)
-        value = self.builder.emit(Contract(f"{letters[0]},{letters[1]}->{result}"), *bases)
-        self.held[node.results[0]] = _plain(value)
+        lying = _natural_order(letters[0], letters[1], result)
+        value = self.builder.emit(Contract(f"{letters[0]},{letters[1]}->{lying}"), *bases)
+        self.held[node.results[0]] = Held(value, tuple((lying.index(c),) for c in result))
 
     def _reshape(self, node: Node) -> None:
         held = self.held[node.operands[0]]
@@ -218,6 +228,19 @@ class _Layout:
 
     def _feeds_reduction(self, node: Node) -> bool:
         return any(isinstance(u.op, Reduce) for u in self.graph.users.get(node.results[0], ()))
+
+
+def _natural_order(left: str, right: str, result: str) -> str:
+    """The result's letters with those of rows together, as they lie in the left operand, and behind them the new axis of a product
+    by a matrix on the last axis, a pointwise convolution's. As they are for other contractions."""
+    for carrier, matrix in ((left, right), (right, left)):
+        summed = [c for c in matrix if c not in result]
+        made = [c for c in matrix if c in result]
+        if len(carrier) > 2 and len(summed) == len(made) == 1 and carrier[-1] == summed[0] and made[0] not in carrier:
+            lying = carrier[:-1] + made[0]
+            if sorted(lying) == sorted(result):
+                return lying
+    return result
 
 
 def _refine(held: Held, old: tuple[Dim, ...], new: tuple[Dim, ...]):
@@ -268,6 +291,20 @@ def _refine(held: Held, old: tuple[Dim, ...], new: tuple[Dim, ...]):
     if product(shape) != product(base) or sorted(a for run in axes for a in run) != list(range(len(shape))):
         return None
     return tuple(shape), tuple(axes)
+
+
+def _merged(shape: tuple[Dim, ...], axes: Axes) -> tuple[tuple[Dim, ...], Axes]:
+    """The shape of a base, and how a value's axes lie in it, with base axes that follow one another in a run as one."""
+    follows = {b for run in axes for a, b in zip(run, run[1:]) if b == a + 1}
+    number: dict[int, int] = {}
+    merged: list[Dim] = []
+    for a, extent in enumerate(shape):
+        if a in follows:
+            merged[-1] = merged[-1] * extent
+        else:
+            merged.append(extent)
+        number[a] = len(merged) - 1
+    return tuple(merged), tuple(tuple(number[a] for a in run if a not in follows) for run in axes)
 
 
 def _sequence(axes: Axes) -> list[int] | None:

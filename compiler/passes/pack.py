@@ -24,6 +24,7 @@ from ..templates.gates import find_gates
 from ..templates.problem import find_main
 from ..templates.winograd_cost import choose_winograd
 from .pack_captured import pack_captured
+from .transform_windows import transform_windows
 from .weights import WEIGHTED, layout_of, weight_layout, weight_params, with_unpacks
 
 
@@ -35,7 +36,8 @@ def pack_weights(graph: Graph, target: Target, options: Options, remarks: Remark
     convolutions that are cheaper by Winograd's algorithm transformed for it.
 
     Inside the group an Unpack or UnpackWinograd gives the tensor its meaning back, so the graph still runs in the
-    interpreter. What scans multiply by and have captured is packed in front of them.
+    interpreter. What scans multiply by and have captured is packed in front of them, and windows that are no constants
+    are transformed in front of their convolution.
     """
     with _Packer() as packer:
         return _pack_groups(graph, packer, target, options, remarks)
@@ -87,6 +89,11 @@ def _pack_groups(graph: Graph, packer: _Packer, target: Target, options: Options
             return None
         found = _constant_weights(main, op.body, operands)
         winograd = _winograd(main, node, found is not None, target, options, remarks)
+        if winograd and not found:
+            number = op.body.params.index(main.operands[1])
+            operands = list(operands)
+            operands[number] = transform_windows(builder, operands[number], winograd)
+            return builder.emit_all(replace(op, body=with_unpacks(op.body, {number: (winograd, operands[number].type)})), *operands)
         gates = len(find_gates(op.body, main))
         layout = found and (winograd or weight_layout(main, found[0], gates, target, op.schedule))
         if not layout:
@@ -114,10 +121,11 @@ def _constant_weights(main: Node, body: Graph, operands) -> tuple[int, tuple[int
 def _winograd(main: Node, node: Node, is_constant: bool, target: Target, options: Options,
               remarks: Remarks) -> UnpackWinograd | None:
     """How the weights are transformed where Winograd's algorithm is to be used; a remark says why, or why not."""
-    unpack, reason = choose_winograd(main, target, node.op.schedule)
-    if reason and not (is_constant and options.winograd):
-        reason = "it is switched off (Options.winograd)" if is_constant else "its weights are no constant"
-        unpack = None
+    unpack, reason = choose_winograd(main, is_constant, target, node.op.schedule)
+    if reason and not options.winograd:
+        unpack, reason = None, "it is switched off (Options.winograd)"
+    elif unpack and not is_constant and not weight_params(main, 1, node.op.body):
+        unpack, reason = None, "its group reads the weights elsewhere too"
     if reason:
         place = f" ({node.location})" if str(node.location) else ""
         remarks.add("pack", f"{node.op.label}{place} by Winograd's algorithm", unpack is not None, reason, node.op.body.nodes)

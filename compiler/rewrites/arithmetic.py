@@ -30,6 +30,18 @@ def constant_right(b: Builder, op, x, y):
     return b.emit(op, y, x) if is_constant(x) and not is_constant(y) else None
 
 
+@rule(*_COMMUTATIVE)
+def swapped(b: Builder, op, x, y):
+    """y + x -> x + y where that is there already, and so for every commutative operator."""
+    return b.known(op, y, x) if x is not y else None
+
+
+@rule(Add)
+def add_same(b: Builder, op, x, y):
+    """x + x -> x * 2, for floats: a factor moves further than a sum."""
+    return b.emit(Mul(), x, filled(b, x.type, 2)) if x is y and x.dtype.is_float else None
+
+
 @rule(Add, Mul, Max, Min, And, Or, Xor)
 def gather_constants(b: Builder, op, x, c2):
     """(x + c1) + c2 -> x + (c1 + c2), where rounding allows it: integers, max, min, bits; products of floats up to

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-
 from ..core.dims import bounds, product
 from ..graph.builder import Builder
+from ..graph.graph import Value
 from ..ops.constants import broadcast, filled, is_count
-from ..ops.elementwise import Div, Exp, Mul, Sub
+from ..ops.elementwise import Mul, Neg
 from ..ops.rearrange import Broadcast, Transpose
 from ..ops.reduce import ArgReduce, Cumulative, Reduce
 from .rule import rule, used_once
+from .softmax import is_softmax
 from .views import is_unit_reshape, reshape, source
 
 
@@ -83,6 +84,42 @@ def reduce_repeated(b: Builder, op, x):
     return broadcast(b, small, result.shape, tuple(left.index(axis) for axis in axes if axis in left))
 
 
+def _common_factor(op, x: Value) -> Value | None:
+    """The factor x as it is for each result, where it is the same for all that are summed into one."""
+    if not isinstance(x.op, Broadcast) or any(axis in op.axes for axis in x.op.axes):
+        return None
+    return source(x)
+
+
+@rule(Reduce)
+def sum_of_multiples(b: Builder, op, x):
+    """sum(x * broadcast(c)) -> sum(x) * c, where c is the same for all summands; sum(-x) -> -sum(x); one product further
+    within, sum((x * broadcast(c)) * y) -> sum(x * y) * c. What is summed is then what was there before it was scaled."""
+    if op.kind != "sum" or x.dtype.compute != x.dtype:
+        return None
+    if isinstance(x.op, Neg):
+        return b.emit(Neg(), b.emit(op, source(x)))
+    if not isinstance(x.op, Mul):
+        return None
+    (result,) = op.infer(x.type)
+    left = [a for a in range(x.type.rank) if a not in op.axes]
+
+    def scaled(factor: Value, axes: tuple[int, ...], summand: Value) -> Value:
+        wide = broadcast(b, factor, result.shape, tuple(left.index(axis) for axis in axes))
+        return b.emit(Mul(), b.emit(op, summand), wide)
+    for factor, other in (x.node.operands, x.node.operands[::-1]):
+        common = _common_factor(op, factor)
+        if common is not None:
+            return scaled(common, factor.op.axes, other)
+    for product, other in (x.node.operands, x.node.operands[::-1]):
+        if isinstance(product.op, Mul) and used_once(b, x):
+            for factor, inner in (product.node.operands, product.node.operands[::-1]):
+                common = _common_factor(op, factor)
+                if common is not None and not is_softmax(inner, factor):  # which its gradient keeps
+                    return scaled(common, factor.op.axes, b.emit(Mul(), inner, other))
+    return None
+
+
 @rule(ArgReduce)
 def place_in_unit(b: Builder, op, x):
     """argmax(x) -> 0 along an axis of extent 1."""
@@ -93,22 +130,3 @@ def place_in_unit(b: Builder, op, x):
 def accumulate_unit(b: Builder, op, x):
     """cumulative(x) -> x along an axis of extent 1."""
     return x if x.shape[op.axis] == 1 and not op.exclusive else None
-
-
-@rule(Div)
-def softmax_by_reciprocal(b: Builder, op, x, y):
-    """e / sum(e) -> e * (1 / sum(e)), for e = exp(x - max(x)): one division a row. Such a sum is 1 or more, so nothing overflows."""
-    if not isinstance(y.op, Broadcast) or not isinstance(x.op, Exp):
-        return None
-    total, shifted = source(y), source(x)
-    if not (isinstance(total.op, Reduce) and total.op.kind == "sum" and source(total) is x and isinstance(shifted.op, Sub)):
-        return None
-    largest = shifted.node.operands[1]
-    if not isinstance(largest.op, Broadcast) or largest.op != y.op:
-        return None
-    found = source(largest)
-    if not (isinstance(found.op, Reduce) and found.op.kind == "max" and found.op.axes == total.op.axes
-            and source(found) is shifted.node.operands[0]):
-        return None
-    reciprocal = b.emit(Div(), filled(b, total.type, 1), total)
-    return b.emit(Mul(), x, b.emit(y.op, reciprocal))

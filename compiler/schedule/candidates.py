@@ -50,6 +50,8 @@ def _products(body: Graph, constants: frozenset[int], target: Target, options: O
     if is_depthwise(main) or _is_constant(main, body, constants) and narrow_layout(main, target) is not None:
         return [Schedule(rows=n) for n in PIXELS]
     is_constant = _is_constant(main, body, constants)
+    if not is_constant and options.winograd and winograd_costs(main, False, target):
+        return []  # the transform of its weights is a kernel of its own, whose time would be missing
     tiles = _tiles(body, is_constant, target)
     if is_constant and options.winograd:
         others = _winograd(main, target)
@@ -80,8 +82,8 @@ def _winograd(main: Node, target: Target) -> list[Schedule]:
     for outputs in POINTS:
         for vectors in range(1, _most_vectors(target) + 1):
             schedule = Schedule(winograd=outputs, vectors=vectors)
-            found = winograd_costs(main, target, schedule)
-            costs |= {schedule: cost for transform, cost in (found or {}).items() if transform.outputs == outputs}
+            found = winograd_costs(main, True, target, schedule)
+            costs |= {schedule: cost for transform, cost in found.items() if transform.outputs == outputs}
     if not costs:
         return []
     ordered = sorted(costs, key=costs.__getitem__)

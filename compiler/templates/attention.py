@@ -219,7 +219,7 @@ class _Attention:
                 if axis.dim is not None:
                     score_index[axis.dim] = at
             position = list(spread(score_index, self.score_shape, domain.shape))
-            nest.row(domain, position)
+            nest.row(domain, position, nest.reduced)
 
     def _clamped(self, row: Expr) -> Expr:
         return row if isinstance(self.queries, int) else minimum(row, sub(as_expr(self.queries), 1))

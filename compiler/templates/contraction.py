@@ -16,9 +16,9 @@ from ..graph.graph import Graph
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
 from ..lower.elements import Elements
-from ..lower.loops import flatten, group_symbols, reader
+from ..lower.loops import flat_index, flatten, group_symbols, reader
 from ..ops.conv import Conv
-from ..targets.target import Target
+from ..targets.target import LINE_BYTES, Target
 from .apart import rows_apart
 from .depthwise import is_depthwise, lower_depthwise
 from .gates import find_gates
@@ -26,7 +26,7 @@ from .epilogue import store_results
 from .codes import accumulate_codes
 from .microkernel import accumulate_tile
 from .narrow import is_narrow, lower_narrow
-from .problem import Axis, decode, find_main, make_problem
+from .problem import Axis, decode, find_main, make_problem, spread
 from .tile import (REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, choose_gate_tile, choose_tile, epilogue_cost, packed_tile,
                    tile_rows)
 from .turned import clipped, turn_panel, turned_tile
@@ -336,6 +336,8 @@ class _Contraction:
         def right_factor(k: Expr, lane: Expr) -> Expr:
             return load(b, (add(add(b_base, mul(k, width) if packed else k), lane),))
         sums = [(s.extent, s.a, None if packed else s.b) for s in p.sums]
+        if left is None and valid is None:
+            self._ask_for_epilogue(batch, line, start, size, panel, columns)
         if p.codes:
             scales = self.own[p.scales]
             first_scale = block.let("scales", mul(panel, as_expr(p.sum_count // p.codes.group * width)))
@@ -351,6 +353,29 @@ class _Contraction:
             acc = accumulate_tile(block, self.dtype, lanes, size, padded, padded if packed else columns, sums, left_factor,
                                   right_factor, ahead)
         self._epilogue(batch, line, start, size, panel, columns, left, valid, acc)
+
+    def _ask_for_epilogue(self, batch, line, start: Expr, size: int, panel: Expr, columns: int) -> None:
+        """Ask for what the epilogue reads of operands beyond the cache, while the tile is computed: no machine foresees rows of
+        so few columns each."""
+        p, block, shape = self.problem, self.block, self.problem.node.results[0].shape
+        read = [(b, self.own[v]) for v, b in zip(self.body.params, self.params) if v not in (p.a, p.b, p.scales) and self._streams(b, shape)]
+        if not read or len(self.rows.inner) > 1 or self.gates:
+            return
+        first = block.let("column", mul(panel, self.tile.width))
+        for buffer, own in read:
+            step = LINE_BYTES // buffer.dtype.itemsize
+            base = flat_index(buffer, spread(self._index(self._row_position(batch, line, start), first), shape, buffer.shape))
+            base = block.let("ahead", base)
+            apart = sum(buffer.strides[axis.dim] * axis.scale for axis in self.rows.inner)
+            for r in range(size):
+                for column in range(0, columns, step):
+                    block.prefetch(own, (add(base, add(mul(r, as_expr(apart)), column)),))
+
+    def _streams(self, buffer: Buffer, shape: tuple[Dim, ...]) -> bool:
+        """Whether an epilogue's operand comes from beyond the cache, an element for each of the result, columns side by side."""
+        if buffer.shape != shape or nominal(product(shape)) * buffer.dtype.itemsize <= self.target.l2_bytes:
+            return False
+        return buffer.strides[self.problem.columns.dim] == 1 and all(s != 0 for d, s in zip(shape, buffer.strides) if d != 1)
 
     def _rows_stream(self) -> bool:
         """Whether A comes from beyond the cache, tile by tile: one long sum over elements that lie side by side, in rows
@@ -442,9 +467,13 @@ class _Contraction:
         return [load(tile, (row, add(lane, i * self.tile.width))) for i in range(len(self.parts))]
 
     def _store(self, position: list[tuple[Axis, Expr]], column: Expr, values: list[Expr]) -> None:
-        node = self.problem.node
-        index: list[Expr] = [as_expr(0)] * node.results[0].type.rank
+        index = self._index(position, column)
+        store_results(self.block, self.elements, self.body, dict(zip(self.parts, values)), self.results, self.out, index)
+
+    def _index(self, position: list[tuple[Axis, Expr]], column: Expr) -> list[Expr]:
+        """The index into the result."""
+        index: list[Expr] = [as_expr(0)] * self.problem.node.results[0].type.rank
         for axis, at in (*position, (self.problem.columns, column)):
             if axis.dim is not None:
                 index[axis.dim] = add(index[axis.dim], mul(at, as_expr(axis.scale)))
-        store_results(self.block, self.elements, self.body, dict(zip(self.parts, values)), self.results, self.out, index)
+        return index

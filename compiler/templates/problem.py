@@ -174,6 +174,8 @@ def _from_conv(node: Node, buffers: dict[Value, Buffer]) -> Problem:
     rows += [Axis(result[i + 1], a_buffer.strides[i + 1] * op.strides[i], 0, i + 1) for i in range(rank)]
     sums = [Axis(w.shape[i], a_buffer.strides[i + 1] * op.dilation[i], strides[i]) for i in range(rank)]
     sums.append(Axis(channels, a_buffer.strides[-1], strides[-2]))
+    if not packed and all(isinstance(axis.a, int) for axis in sums):
+        sums.sort(key=lambda axis: -abs(axis.a))  # the input as it lies, which is not always channels last
     return Problem(node, a, b, batch, tuple(rows), Axis(outputs, 0, strides[-1], rank + 1), tuple(sums), packed)
 
 

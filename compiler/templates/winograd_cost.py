@@ -16,14 +16,15 @@ TRANSFORM_COST = 6  # instructions for each element of a tile's transform: loade
 BYTE_COST = 2  # multiplications that a core does while one byte of weights comes from memory
 
 
-def choose_winograd(node: Node, target: Target, schedule: Schedule = Schedule()) -> tuple[UnpackWinograd | None, str]:
+def choose_winograd(node: Node, is_constant: bool, target: Target,
+                    schedule: Schedule = Schedule()) -> tuple[UnpackWinograd | None, str]:
     """(how the weights of the convolution `node` are transformed, why) where that is the cheapest way or the one that
     `schedule` takes, (None, why) where it is not. There is nothing to say ("") of convolutions that are not 3 x 3 over
-    neighbouring pixels."""
+    neighbouring pixels. Weights that are not `is_constant` are transformed in every run."""
     refusal = _refusal(node)
     if refusal is not None:
         return None, refusal
-    direct, costs = _direct_cost(node, target), winograd_costs(node, target, schedule)
+    direct, costs = _direct_cost(node, target), winograd_costs(node, is_constant, target, schedule)
     shown = ", ".join([f"direct {_millions(direct)}", *(f"{_name(t)} {_millions(c)}" for t, c in costs.items())])
     if schedule.winograd is not None:
         taken = next((t for t in costs if t.outputs == schedule.winograd), None)
@@ -35,7 +36,8 @@ def choose_winograd(node: Node, target: Target, schedule: Schedule = Schedule())
     return best, f"{_name(best)} is the cheapest, in millions of multiplications: {shown}"
 
 
-def winograd_costs(node: Node, target: Target, schedule: Schedule = Schedule()) -> dict[UnpackWinograd, int]:
+def winograd_costs(node: Node, is_constant: bool, target: Target,
+                   schedule: Schedule = Schedule()) -> dict[UnpackWinograd, int]:
     """Each way in which the weights of the convolution `node` can be transformed, with its cost in multiplications; {}
     where the algorithm is not for it."""
     if _refusal(node) is not None:
@@ -43,7 +45,8 @@ def winograd_costs(node: Node, target: Target, schedule: Schedule = Schedule()) 
     _, height, width, columns = node.results[0].shape
     across = _width(columns, target, schedule)
     transforms = [UnpackWinograd(node.operands[1].shape, m, across) for m in POINTS if min(height, width) >= m]
-    return {transform: _cost(node, transform, target, schedule) for transform in transforms}
+    return {transform: _cost(node, transform, target, schedule) + (0 if is_constant else _window_cost(transform))
+            for transform in transforms}
 
 
 def _refusal(node: Node) -> str | None:
@@ -94,6 +97,11 @@ def _cost(node: Node, transform: UnpackWinograd, target: Target, schedule: Sched
     products = tiles * points * _padded((channels, columns), target)
     transforms = TRANSFORM_COST * nominal(tiling.tiles) * points * (channels + columns)
     return products + transforms + BYTE_COST * float32.itemsize * product(transform.packed_shape())
+
+
+def _window_cost(transform: UnpackWinograd) -> int:
+    """The product that transforms the windows, and writing what it makes."""
+    return (TAPS * TAPS + BYTE_COST * float32.itemsize) * product(transform.packed_shape())
 
 
 def _name(transform: UnpackWinograd) -> str:

@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def exit_code(error: BaseException) -> int:
     """The exit code that `error` ends a command with."""
-    for kinds, code in (((NanError,), FAILED), ((UnsupportedError,), UNSUPPORTED), ((BudgetError, MemoryError), OVER_BUDGET), ((CompilerError, VerifyError), INTERNAL),
+    for kinds, code in (((NanError,), FAILED), ((UnsupportedError,), UNSUPPORTED),
+                        ((BudgetError, MemoryError), OVER_BUDGET), ((CompilerError, VerifyError), INTERNAL),
                         ((LaminaError, OSError), USAGE)):
         if isinstance(error, kinds):
             return code

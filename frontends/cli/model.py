@@ -231,6 +231,9 @@ def load_manifest(arguments, console) -> dict:
 
 
 def _no_compile_options(arguments) -> None:
+    if model_options(arguments).check_nans:
+        raise LaminaError(f"{arguments.model} is compiled: its graph, which explains a NaN, is not in it",
+                          hint="give the model that it was built from")
     if arguments.dim or arguments.spec or model_options(arguments) != Options():
         raise LaminaError(f"{arguments.model} is compiled already", hint="options of the compilation belong to `lamina build`")
 

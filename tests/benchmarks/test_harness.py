@@ -182,8 +182,9 @@ class TestProcesses:
         calls = [line.split() for line in (tmp_path / "calls.log").read_text().splitlines()]
         assert all(int(end) <= int(start) for (_, _, end), (_, start, _) in zip(calls, calls[1:]))
         turns = [name for (name, *_), (before, *_) in zip(calls[1:], calls) if name != before]
-        # Loading and checking: fast, slow. Then three rounds, the first of each round rotating.
-        assert turns == ["SlowDoubler", "Doubler", "SlowDoubler", "Doubler", "SlowDoubler"]
+        # Loading and checking: fast, slow. Then three rounds, the first of each round rotating. Then the memory of a call of each.
+        assert turns == ["SlowDoubler", "Doubler", "SlowDoubler", "Doubler", "SlowDoubler", "Doubler", "SlowDoubler"]
+        assert fast.running_peak > 0 and slow.running_peak > 0
 
     @pytest.mark.parametrize(("preemptions", "rounds"), [([0], 3), ([1], 5), ([1, 1, 1, 0], 4)])
     def test_disturbed_calls_are_taken_again(self, case, monkeypatch, preemptions, rounds):
@@ -314,7 +315,7 @@ class TestOptions:
 class TestTraining:
     """The steps of benchmarks/training.py."""
 
-    @pytest.mark.parametrize("name", [name for name in STEPS if name != "transformer"])
+    @pytest.mark.parametrize("name", ["mlp", "cnn", "lstm"])  # the others take minutes
     def test_lamina_reaches_the_losses_of_float64(self, name, tmp_path):
         case = write_step(name, tmp_path)
         with np.load(case.data) as data:

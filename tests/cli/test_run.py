@@ -72,6 +72,9 @@ def test_check_nans_names_the_input_and_the_operator(lamina, mlp, files):
     np.save("broken.npy", broken)
     ended = lamina("run", mlp, "broken.npy", "w.npy", "--check-nans")
     assert ended.code == 1 and "the output 'y' holds a NaN that the input 'x': f32[5, 6] brought in" in ended.err
+    assert lamina("build", mlp, "-o", "m.lam").code == 0
+    ended = lamina("run", "m.lam", "broken.npy", "w.npy", "--check-nans")
+    assert ended.code == 2 and "m.lam is compiled: its graph, which explains a NaN, is not in it" in ended.err
     np.save("large.npy", np.full_like(W, np.inf) * np.array([1, -1, 1], np.float32))
     data = lamina("run", mlp, "x.npy", "large.npy", "--check-nans", "--json")
     assert data.code == 1 and data.json["error"]["type"] == "NanError"

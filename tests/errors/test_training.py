@@ -68,11 +68,10 @@ def test_a_loss_of_integers():
     assert "hint: cast it to a float" in message
 
 
-@pytest.mark.parametrize("argument, named", [(np.arange(3), "'x' of 'takes_a_tanh' is i64[3]"),
-                                             (X > 0, "'x' of 'takes_a_tanh' is bool[3]"), (3, "'x' of 'takes_a_tanh' is i64[]")])
-def test_an_integer_to_differentiate_by(argument, named):
+@pytest.mark.parametrize("argument, type", [(np.arange(3), "i64[3]"), (X > 0, "bool[3]"), (3, "i64[]")])
+def test_an_integer_to_differentiate_by(argument, type):
     message = error_of(lm.DTypeError, lm.grad(takes_a_tanh), argument)
-    assert f"argument {named}, and only floats have a derivative" in message
+    assert f"argument 'x' of 'takes_a_tanh' is {type}, and only floats have a derivative" in message
     assert "hint: cast it to a float, or leave it out of argnums" in message
 
 
@@ -91,9 +90,9 @@ def test_an_operator_without_a_derivative_is_named_at_its_line(monkeypatch, diff
     monkeypatch.setattr(Tanh, "not_differentiable", "this test says so")
     with pytest.raises(lm.UnsupportedError) as caught:
         differentiate(X)
-    assert str(caught.value) == (f"tanh has no derivative: this test says so\n  at {line_of(takes_a_tanh, '# tanh')} in "
-                                 f"takes_a_tanh\n  hint: lm.stop_gradient keeps it out of the derivative, lm.custom_vjp "
-                                 f"gives a rule")
+    place = f"{line_of(takes_a_tanh, '# tanh')} in takes_a_tanh"
+    assert str(caught.value) == (f"tanh has no derivative: this test says so\n  at {place}\n  hint: lm.stop_gradient "
+                                 f"keeps it out of the derivative, lm.custom_vjp gives a rule")
 
 
 def test_an_operator_without_a_derivative_that_is_not_on_the_path(monkeypatch):
@@ -106,7 +105,8 @@ def test_a_rule_for_reverse_mode_alone():
     halves = lm.custom_vjp(doubles)
     halves.defvjp(lambda x: (x, ()), lambda r, c: (c / 2,))
     message = error_of(lm.UnsupportedError, lambda x: lm.jvp(halves, (x,), (x,)), X)
-    assert message.startswith("'doubles' has a rule for reverse mode alone\n") and "lm.custom_jvp serves both" in message
+    assert message.startswith("'doubles' has a rule for reverse mode alone\n")
+    assert "hint: lm.custom_jvp serves both modes" in message
 
 
 def test_a_while_loop_without_a_bound():
@@ -121,14 +121,12 @@ ADAM = lm.optim.Adam()
 
 
 @pytest.mark.parametrize("differ, kind, said", [
-    (lambda p: ADAM.update({"w": X}, ADAM.init(p), p), TreeError, "the gradients and the tree that they are for differ "
-                                                                  "at the root: key 'b' only in the second"),
-    (lambda p: ADAM.update(p, ADAM.init({"w": X}), p), TreeError, "init makes a state for parameters, which serves for no"),
-    (lambda p: ADAM.update({**p, "w": X[:2]}, ADAM.init(p), p), lm.ShapeError, "the gradient of ['w'] has shape [2], its "
-                                                                               "parameter [3]"),
+    (lambda p: ADAM.update({"w": X}, ADAM.init(p), p), TreeError, "the gradients and the tree that they are for"),
+    (lambda p: ADAM.update(p, ADAM.init({"w": X}), p), TreeError, "init makes a state for parameters, which serves"),
+    (lambda p: ADAM.update({**p, "w": X[:2]}, ADAM.init(p), p), lm.ShapeError, "has shape [2], its parameter [3]"),
     (lambda p: lm.vjp(lambda p: {"y": p["w"]}, p)[1](X), lm.TraceError, "give a tree of the same structure, shapes"),
     (lambda p: lm.jvp(lambda p: p["w"], (p,), (X,)), lm.TraceError, "differ at [0]: a leaf and dict"),
-    (lambda p: lm.tree.map(lambda a, b: a, p, {"w": X}), TreeError, "trees differ at the root: key 'b' only in the first")],
+    (lambda p: lm.tree.map(lambda a, b: a, p, {"w": X}), TreeError, "trees differ at the root: key 'b' only in")],
     ids=["gradients", "state", "shape", "cotangent", "tangent", "map"])
 def test_trees_that_do_not_fit(differ, kind, said):
     message = error_of(kind, differ, {"w": X, "b": X})

@@ -117,3 +117,34 @@ def test_exponentials_wait_in_the_result(is_shared):
 def test_an_operand_is_not_overwritten_before_it_was_read():
     graph = lm.trace(lambda x: lm.softmax(x) + x, lm.TensorSpec((9, 70)))
     assert "stack" in lm.compile(graph).text("kernels")
+
+
+@pytest.mark.parametrize("function, shape, loops", [
+    (lambda x: lm.mean(x, axis=(2, 3)), (9, 3, 5, 7), ["r3 in 35"]),
+    (lambda x: lm.sum(x * x, axis=(0, 2, 3)), (9, 3, 5, 7), ["r0 in 9", "r3 in 35"]),
+    (lambda x: lm.softmax(lm.reshape(x, (9, 35))), (9, 5, 7), ["r2 in 35"]),
+    (lambda x: lm.sum(x[:, :, :6], axis=(1, 2)), (9, 5, 7), ["r1 in 5", "r2 in 6"]),
+    (lambda x: x - lm.max(x, axis=(1, 2), keepdims=True), (9, 5, 7), ["r2 in 35"])],
+    ids=["mean", "parted", "softmax", "slice", "full"])
+def test_reduced_axes_that_lie_behind_each_other_are_one_loop(function, shape, loops, monkeypatch):
+    for module in (reductions, split_reductions):
+        monkeypatch.setattr(module, "PART_WORK", 1 << 20)
+    graph = lm.trace(function, lm.TensorSpec(shape))
+    executable = lm.compile(graph)
+    text = executable.text("kernels")
+    for loop in loops:
+        name, extent = loop.split(" in ")
+        assert f"for {name} in {extent} {{" in text, text
+    x = floats(*shape)
+    np.testing.assert_allclose(executable(x)[0], graph.evaluate(x)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_reduced_axes_merge_where_extents_are_symbolic():
+    graph = lm.trace(lambda x: (lm.mean(x, axis=(1, 2)), x / lm.sum(x, axis=(1, 2), keepdims=True)),
+                     lm.TensorSpec(("n", "h", 7)), dims={"n": (1, 40), "h": (1, 30)})
+    executable = lm.compile(graph)
+    assert "7*h" in executable.text("kernels")
+    for n, h in ((1, 1), (9, 13), (40, 2)):
+        x = floats(n, h, 7) + 3
+        for got, expected in zip(executable(x), graph.evaluate(x)):
+            np.testing.assert_allclose(got, expected, rtol=1e-5)

@@ -73,6 +73,16 @@ def test_convolutions_stay_direct_where_the_user_wants_that():
     assert {s.winograd for s in candidates(node.op, constants_of(node), target, Options(winograd=False))} == {None}
 
 
+def test_what_needs_a_kernel_in_front_of_it_is_left_to_the_heuristic():
+    """Weights that are no constants are transformed for Winograd's algorithm by a kernel of their own."""
+    graph = fused(lm.trace(lambda x, w: lm.conv(x, w, padding=1, layout="NHWC"),
+                           floats(1, 28, 28, 64), floats(3, 3, 64, 64)))
+    (node,) = (n for n in groups(graph) if n.op.kind == "contraction")
+    target = find_target("x86-64-v4")
+    assert candidates(node.op, frozenset(), target, Options()) == [Schedule()]
+    assert len(candidates(node.op, frozenset(), target, Options(winograd=False))) > 1
+
+
 # ---- the text --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", graphs())
 def test_schedules_come_back_from_text(name):

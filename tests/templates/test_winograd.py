@@ -84,9 +84,9 @@ def convolve(x: np.ndarray, windows: np.ndarray, padding) -> np.ndarray:
     return sum(wide[:, i:i + h, j:j + w] @ windows[i, j].astype(np.float64) for i in range(3) for j in range(3))
 
 
-def error_bound(x: np.ndarray, windows: np.ndarray, padding, outputs: int) -> np.ndarray:
+def error_bound(x: np.ndarray, windows: np.ndarray, padding, outputs: int, of_window: int = 1) -> np.ndarray:
     """What rounding may change at most, for each output (docs/decisions/0009-winograd.md): unit roundoff, times the
-    roundings on a path, times the algorithm on absolute values."""
+    roundings on a path (`of_window` of them in the transformed window), times the algorithm on absolute values."""
     results, inputs, filters = (np.abs(m) for m in transforms(outputs))
     n = outputs + 2
     wide = np.abs(np.pad(x.astype(np.float64), ((0, 0), *padding, (0, 0))))
@@ -99,7 +99,7 @@ def error_bound(x: np.ndarray, windows: np.ndarray, padding, outputs: int) -> np
             products = np.einsum("nijc,ijck->nijk", tile, transformed)
             mine = bound[:, top:top + outputs, left:left + outputs]
             np.maximum(mine, np.einsum("ai,nijk,bj->nabk", results, products, results), out=mine)
-    return (x.shape[-1] + 32) * 2.0 ** -24 * bound
+    return (x.shape[-1] + 31 + of_window) * 2.0 ** -24 * bound
 
 
 @pytest.mark.parametrize("outputs", POINTS)
@@ -125,6 +125,60 @@ def test_matrices_are_minimal_filtering(outputs):
     np.testing.assert_allclose(window_transform(outputs), filters, rtol=1e-14, atol=0)
     d, g = draw(outputs + 2, seed=2).astype("float64"), draw(3, seed=3).astype("float64")
     np.testing.assert_allclose(results @ ((filters @ g) * (inputs @ d)), np.correlate(d, g, "valid"), rtol=1e-12)
+
+
+# ---- windows that are known when it runs -------------------------------------------------------------------------
+def is_transformed(executable: Executable) -> bool:
+    """Whether the windows of its one convolution are transformed in a run."""
+    return is_winograd(executable) and sum("transform" in k["kernel"] for k in executable.kernels) == 1
+
+
+@pytest.mark.parametrize("outputs", POINTS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_windows_of_a_run_keep_the_error_bound(case, outputs, monkeypatch):
+    n, h, w, c, k, padding = case
+    x, windows = draw(n, h, w, c), draw(3, 3, c, k, seed=1)
+    graph = lm.trace(lambda x, w: lm.conv(x, w, padding=padding, layout="NHWC"), lm.TensorSpec(x.shape), lm.TensorSpec(windows.shape))
+    with only(monkeypatch, outputs):
+        executable = compiled(graph)
+    assert is_transformed(executable)
+    (y,) = executable(x, windows, threads=1)
+    assert (np.abs(y - convolve(x, windows, padding)) <= error_bound(x, windows, padding, outputs, of_window=11)).all()
+    np.testing.assert_array_equal(executable(x, windows, threads=2)[0], y)
+
+
+def test_gradients_take_it_and_windows_are_transformed_once_for_each_product(monkeypatch):
+    """Channels first, as users write; the gradient by the input convolves with the flipped windows."""
+    x, windows, g = draw(2, 16, 12, 12), draw(24, 16, 3, 3, seed=1), draw(2, 24, 12, 12, seed=2)
+
+    def loss(x, w):
+        return lm.sum(lm.conv(x, w, padding=CLOSE) * g)
+    graph = lm.trace(lm.value_and_grad(loss, argnums=(0, 1)), lm.TensorSpec(x.shape), lm.TensorSpec(windows.shape))
+    with only(monkeypatch, 4):
+        executable = compiled(graph)
+    kernels = [k["kernel"] for k in executable.kernels]
+    assert sum("transform" in name for name in kernels) == 2
+    for got, expected in zip(executable(x, windows), graph.evaluate(x, windows), strict=True):
+        np.testing.assert_allclose(got, expected, atol=2e-5 * np.abs(expected).max())
+
+
+def test_windows_of_a_loop_s_step_are_transformed_in_it(monkeypatch):
+    x, windows = draw(1, 8, 8, 6), draw(4, 3, 3, 6, 6, seed=1) / 8
+    graph = lm.trace(lambda x, ws: lm.scan(lambda x, w: (lm.conv(x, w, padding=CLOSE, layout="NHWC"), None), x, ws)[0],
+                     lm.TensorSpec(x.shape), lm.TensorSpec(windows.shape))
+    with only(monkeypatch, 2):
+        executable = compiled(graph)
+    assert is_transformed(executable)
+    np.testing.assert_allclose(executable(x, windows)[0], graph.evaluate(x, windows)[0], atol=1e-4)
+
+
+def test_windows_that_something_else_reads_are_not_its_group_s_own():
+    """The weights are the convolution's and the epilogue's: they stay as they are, and the product is direct."""
+    specs = lm.TensorSpec((3, 12, 12, 8)), lm.TensorSpec((3, 3, 8, 8))
+    graph = lm.trace(lambda x, w: lm.conv(x, w, padding=CLOSE, layout="NHWC") * w[1, 1, 0, 0], *specs)
+    executable = compiled(graph)
+    arrays = draw(3, 12, 12, 8), draw(3, 3, 8, 8, seed=1)
+    np.testing.assert_allclose(executable(*arrays)[0], graph.evaluate(*arrays)[0], atol=1e-4)
 
 
 # ---- what is around it -------------------------------------------------------------------------------------------
@@ -228,12 +282,6 @@ def test_other_dtypes_are_direct(dtype, shown):
     case = (1, 12, 12, 16, 16, CLOSE)
     executable = compiled(graph_of(case, weights=draw(3, 3, 16, 16, seed=1).astype(dtype)))
     assert not is_winograd(executable) and f"not done: {shown} is computed directly" in remark_of(executable)
-
-
-def test_weights_that_are_no_constant_are_direct():
-    specs = lm.TensorSpec((1, 16, 12, 12)), lm.TensorSpec((16, 16, 3, 3))
-    executable = compiled(lm.trace(lambda x, w: lm.conv(x, w, padding=CLOSE), *specs))
-    assert not is_winograd(executable) and "its weights are no constant" in remark_of(executable)
 
 
 @pytest.mark.parametrize("form", [{"strides": 2}, {"dilation": 2}, {"groups": 4}, {"strides": (1, 2)}], ids=str)

@@ -176,7 +176,7 @@ def test_the_backward_pass_of_an_mlp_moves_nothing():
 def test_masks_and_updates_are_epilogues():
     found = labels(step_of("mlp"))
     assert found.count("contract+mul+sub") == 3  # a gradient of weights goes straight into the update
-    assert found.count("contract+select") == 2  # and relu's mask into the product before it
+    assert found.count("contract+compare+select") == 2  # and relu's mask, made of what relu gave, into the product before it
     assert len(found) <= 15
 
 
