@@ -13,16 +13,17 @@ from .codegen.module import kernel_module
 from .codegen.object import ObjectCompiler, compile_assembly
 from .codegen.support import EXPORTS, support_ir
 from .core.collection import collection_paused
-from .core.errors import BudgetError
+from .core.errors import BudgetError, LaminaError
 from .core.options import Options
 from .core.remarks import Remarks
 from .graph.graph import Graph
 from .manifest import make_manifest
 from .observer import Dump, Observer, Observers, Writer
-from .pipeline import STAGES, run_pipeline
+from .pipeline import STAGES, Pass, run_pipeline, stages_after
 from .plan.memory import plan_memory
 from .plan.place import place_graph
 from .plan.program import Program
+from .schedule.tuner import Bench, Tuner
 from .targets.find import find_target
 from .targets.target import Target
 from .transforms.remat import rematerializations
@@ -33,13 +34,14 @@ SURE = 0.8  # of the memory that is expected; a graph that takes more than is al
 @collection_paused()
 def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[int, ...] = (), cache=None,
                   progress: Callable[[str, int, int], None] | None = None,
-                  after: str | None = None, write: Writer | None = None, load: Load | None = None) -> Artifact:
+                  after: str | None = None, write: Writer | None = None, load: Load | None = None,
+                  bench: Bench | None = None) -> Artifact:
     """Compile `graph` for `options.target`.
 
     `donate` lists parameters whose memory the results may take. `cache` keeps object code by content: `get(key) ->
     bytes | None` and `put(key, bytes)`. `progress(stage, done, total)` is told how far the compilation is. `after`
     names the pass that left `graph`: those behind it run. `write` is given every stage as text (`options.dump`), `load`
-    makes an artifact callable for `options.check`.
+    makes an artifact callable for `options.check`, `bench` measures for `options.tune`.
     """
     tell = progress or (lambda stage, done, total: None)
     target = find_target(options.target)
@@ -53,17 +55,20 @@ def compile_graph(graph: Graph, *, options: Options = Options(), donate: tuple[i
         stages[name] = result
         tell(name, 0, 0)
         observers.graph(name, result)
-    placed = run_pipeline(graph, target, options, remarks, watch, after)
+    tuner = make_tuner(bench, target, options, cache, tell)
+    placed = run_pipeline(graph, target, options, remarks, watch, after, tuner)
     try:
         program = planned(placed, target, options, donate)
     except BudgetError as error:
-        program = fitted(stages.get("canonicalize-layout"), target, options, remarks, watch, donate)
+        program = fitted(stages.get("canonicalize-layout"), target, options, remarks, watch, donate, tuner)
         if program is None:
             raise error
     observers.program(program)
     artifact = compile_program(program, target, cache=cache, progress=tell, observer=observers)
     graphs = {"traced": graph, "canonical": stages.get("canonicalize-layout", graph),
               "fused": stages.get("fuse", graph)}
+    if tuner is not None:
+        artifact.manifest["tuning"] = {"measured": tuner.measured, "left": tuner.left}
     artifact.texts = {**graphs, **artifact.texts, "remarks": lambda: "\n".join(map(str, remarks))}
     observers.artifact(artifact)
     return artifact
@@ -76,7 +81,7 @@ def planned(placed: Graph, target: Target, options: Options, donate: tuple[int, 
 
 
 def fitted(graph: Graph | None, target: Target, options: Options, remarks: Remarks,
-           watch: Callable[[str, Graph], None], donate: tuple[int, ...]) -> Program | None:
+           watch: Callable[[str, Graph], None], donate: tuple[int, ...], tuner: Pass | None) -> Program | None:
     """A program that fits the memory because it computes values again, with the least work that does; None where none
     fits."""
     taken: list[float] = []  # arenas that were too large, for each byte that lives in their graphs
@@ -85,7 +90,7 @@ def fitted(graph: Graph | None, target: Target, options: Options, remarks: Remar
             continue
         own = Remarks()
         try:
-            placed = run_pipeline(choice.graph, target, options, own, watch, "canonicalize-layout")
+            placed = run_pipeline(choice.graph, target, options, own, watch, "canonicalize-layout", tuner)
             program = planned(placed, target, options, donate)
         except BudgetError as error:
             remarks.add("remat", graph.name, False, f"over the budget still: {choice.reason}")
@@ -96,6 +101,24 @@ def fitted(graph: Graph | None, target: Target, options: Options, remarks: Remar
         remarks.items += own.items
         return program
     return None
+
+
+def make_tuner(bench: Bench | None, target: Target, options: Options, cache=None,
+               progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> Tuner | None:
+    """The pass that measures schedules; None where the options do not ask for it."""
+    if options.tune is None:
+        return None
+    if bench is None:
+        raise LaminaError("Options.tune asks for measurements, and nothing measures here",
+                          hint="lamina.compile does; compile_graph takes a bench")
+
+    def compile_groups(graph: Graph) -> Artifact:
+        """They run in the order in which they stand."""
+        for stage in stages_after("fuse"):
+            if stage.name != "order":
+                graph = stage.run(graph, target, options, Remarks())
+        return compile_program(planned(graph, target, Options(), ()), target, cache=cache)
+    return Tuner(bench, compile_groups, progress)
 
 
 def compile_program(program: Program, target: Target, *, cache=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable
 
 from .core.errors import CompilerError, LaminaError
@@ -30,13 +30,16 @@ from .plan.order import order_for_memory
 from .targets.target import Target
 
 
+Pass = Callable[[Graph, Target, Options, Remarks], Graph]
+
+
 @dataclass(frozen=True)
 class Stage:
     """A pass: its name, what it does, the form of graph that it leaves, the reason for its place in the order, and whether
     it `rounds`: changes numbers because the user's options say so."""
 
     name: str
-    run: Callable[[Graph, Target, Options, Remarks], Graph]
+    run: Pass
     form: str
     reason: str
     rounds: Callable[[Options], bool] = lambda options: False
@@ -74,13 +77,16 @@ STAGES = (
     Stage("fuse-horizontal", fuse_horizontally, "placed", "last: by the order it is known what is in memory when"),
 )
 
+TUNE = Stage("tune", lambda g, t, o, r: g, "fused",
+             "measures groups that stand, before weights take the layout of a schedule's tile")
+
 
 def run_pipeline(graph: Graph, target: Target, options: Options, remarks: Remarks,
                  watch: Callable[[str, Graph], None] | None = None,
-                 after: str | None = None) -> Graph:
+                 after: str | None = None, tuner: Pass | None = None) -> Graph:
     """`graph` through every stage, or those behind the stage `after`. `watch(stage name, graph)` sees each result.
-    Errors name the stage."""
-    for stage in stages_after(after):
+    `tuner` measures schedules, where the user wants that. Errors name the stage."""
+    for stage in stages_after(after, tuner):
         try:
             graph = stage.run(graph, target, options, remarks)
             graph.verify()
@@ -94,9 +100,20 @@ def run_pipeline(graph: Graph, target: Target, options: Options, remarks: Remark
     return graph
 
 
-def stages_after(name: str | None) -> tuple[Stage, ...]:
+def stages_with(tuner: Pass | None) -> tuple[Stage, ...]:
+    """STAGES, and the tuner among them where there is one."""
+    if tuner is None:
+        return STAGES
+    place = next(i for i, stage in enumerate(STAGES) if stage.name == "pack")
+    return (*STAGES[:place], replace(TUNE, run=tuner), *STAGES[place:])
+
+
+def stages_after(name: str | None, tuner: Pass | None = None) -> tuple[Stage, ...]:
     """The stages behind the one called `name`; all of them for None and for "traced"."""
-    names = ["traced", *(stage.name for stage in STAGES)]
+    stages = stages_with(tuner)
+    names = ["traced", *(stage.name for stage in stages)]
+    if name == TUNE.name and tuner is None:
+        name = "fuse"  # a graph whose schedules were measured when it was written down
     if name is not None and name not in names:
         raise LaminaError(f"no stage is called {name!r}", hint="there are, in this order: " + ", ".join(names))
-    return STAGES[names.index(name):] if name is not None else STAGES
+    return stages[names.index(name):] if name is not None else stages

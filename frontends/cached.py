@@ -28,32 +28,45 @@ def compile_cached(model, *specs, dims: Mapping | None = None, options: Options 
                    cache: DiskCache | None | str = "default", progress=None) -> Artifact:
     """The artifact of what `lamina.compile` takes, from the cache where it is there. `cache=None` compiles anew."""
     found = default_cache() if cache == "default" else cache
+    bench = _bench(options, found)
     if options.dump is not None or options.check != "none":
         found = None  # the compilation itself is what the user wants to see
     if isinstance(model, (str, os.PathLike)) and os.fspath(model).endswith(".onnx") and not specs and found is not None:
-        return _compile_file(Path(model), dims, options, donate, found, progress)
+        return _compile_file(Path(model), dims, options, donate, found, progress, bench)
     from .compile import as_graph
-    return compile_graph_cached(as_graph(model, *specs, dims=dims), options, donate, found, progress)
+    return compile_graph_cached(as_graph(model, *specs, dims=dims), options, donate, found, progress, bench)
 
 
-def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None, progress=None) -> Artifact:
-    """The artifact of a graph."""
+def compile_graph_cached(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None,
+                         progress=None, bench=None) -> Artifact:
+    """The artifact of a graph. `bench` measures for `Options.tune`."""
     if cache is None:
-        return _compile(graph, options, donate, None, progress)
+        return _compile(graph, options, donate, None, progress, bench)
     from ..compiler.graph.text import print_graph
     key = artifact_key("graph", print_graph(graph), *_choices(options, donate))
     artifact = cache.get_artifact(key)
     if artifact is None:
-        artifact = _compile(graph, options, donate, cache, progress)
-        cache.put_artifact(key, artifact)
+        artifact = _compile(graph, options, donate, cache, progress, bench)
+        if _is_final(artifact):
+            cache.put_artifact(key, artifact)
     else:
-        artifact.texts = TextsOnDemand(lambda: _compile(graph, options, donate, cache))
+        artifact.texts = TextsOnDemand(lambda: _compile(graph, options, donate, cache, bench=bench))
     return artifact
 
 
-def _compile(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None, progress=None) -> Artifact:
+def _compile(graph: Graph, options: Options, donate: tuple[int, ...], cache: DiskCache | None, progress=None,
+             bench=None) -> Artifact:
     from ..compiler.driver import compile_graph  # late: what is in the cache needs no compiler
-    return compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress, write=writer(options), load=native_run)
+    return compile_graph(graph, options=options, donate=donate, cache=cache, progress=progress, write=writer(options),
+                         load=native_run, bench=bench)
+
+
+def _bench(options: Options, cache: DiskCache | None):
+    """What measures schedules, where the options ask for that."""
+    if options.tune is None:
+        return None
+    from .tuning import bench_for
+    return bench_for(options.target, cache)
 
 
 def writer(options: Options):
@@ -75,7 +88,8 @@ def native_run(artifact: Artifact):
     return Executable(artifact)
 
 
-def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tuple[int, ...], cache: DiskCache, progress) -> Artifact:
+def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tuple[int, ...], cache: DiskCache,
+                  progress, bench) -> Artifact:
     """The artifact of an ONNX file. The names of the files that hold its external data are an entry of their own, by its content."""
     from ..runtime.digest import file_digest
     if not path.is_file():
@@ -90,16 +104,22 @@ def _compile_file(path: Path, dims: Mapping | None, options: Options, donate: tu
         if all(file.is_file() for file in files):
             artifact = cache.get_artifact(_file_key(main, files, choices), files)
             if artifact is not None:
-                artifact.texts = TextsOnDemand(lambda: _compile(_import_file(path, dims)[0], options, donate, cache))
+                artifact.texts = TextsOnDemand(lambda: _compile(_import_file(path, dims)[0], options, donate, cache,
+                                                               bench=bench))
                 return artifact
     graph, files = _import_file(path, dims)
     others = [_state(file) for file in files[1:]]
     key = _file_key(main, files, choices)
-    artifact = _compile(graph, options, donate, cache, progress)
-    if [_state(file) for file in files] == [before, *others]:  # nobody wrote them meanwhile
+    artifact = _compile(graph, options, donate, cache, progress, bench)
+    if [_state(file) for file in files] == [before, *others] and _is_final(artifact):  # nobody wrote them meanwhile
         cache.put(names_key, json.dumps([os.path.relpath(file, path.parent.resolve()) for file in files[1:]]).encode())
         _store(cache, key, artifact, files)
     return artifact
+
+
+def _is_final(artifact: Artifact) -> bool:
+    """Whether another compilation would make no better code: all that the user wanted to have measured is."""
+    return not artifact.manifest.get("tuning", {}).get("left")
 
 
 def _store(cache: DiskCache, key: str, artifact: Artifact, files: list[Path]) -> None:
@@ -127,7 +147,11 @@ def _file_key(main: str, files: list[Path], choices: tuple[str, ...]) -> str:
 def _choices(options: Options, donate: tuple[int, ...]) -> tuple[str, ...]:
     """What else the code depends on; "host" is the level that this machine has."""
     from ..compiler.targets.find import find_target
-    return find_target(options.target).name, options.key(), repr(tuple(donate))
+    found = find_target(options.target).name, options.key(), repr(tuple(donate))
+    if options.tune is None:
+        return found
+    from .tuning import machine_key
+    return *found, *machine_key()
 
 
 def _state(path: Path) -> tuple:

@@ -24,7 +24,7 @@ class Settings:
 def read_settings() -> Settings:
     """LAMINA_CACHE ("off" or "on"), LAMINA_CACHE_DIR, LAMINA_CACHE_BYTES (a number, or one with K, M or G).
 
-    LAMINA_NUM_THREADS is read by the thread pool, which is native code.
+    LAMINA_NUM_THREADS is read by the thread pool, which is native code, too.
     """
     switch = os.environ.get("LAMINA_CACHE", "on").strip().lower()
     if switch not in ("on", "off", "1", "0", ""):
@@ -34,6 +34,12 @@ def read_settings() -> Settings:
         from platformdirs import user_cache_dir
         folder = user_cache_dir("lamina", appauthor=False)
     return Settings(switch not in ("off", "0"), Path(folder).expanduser(), _bytes(os.environ.get("LAMINA_CACHE_BYTES")))
+
+
+def num_threads_setting() -> int | None:
+    """LAMINA_NUM_THREADS; None where it is not set or no number of threads."""
+    text = os.environ.get("LAMINA_NUM_THREADS", "").strip()
+    return int(text) if text.isdecimal() and int(text) > 0 else None
 
 
 def linker_settings() -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 from .errors import LaminaError
+from .settings import num_threads_setting
 
 _SET = "lamina_set_max_threads"
 _limit: int | None = None
@@ -23,6 +25,14 @@ def set_num_threads(n: int) -> None:
     _limit = n
     for setter in _setters:
         setter(n)
+
+
+def thread_limit() -> int:
+    """How many threads were asked for: by set_num_threads, else LAMINA_NUM_THREADS, else the CPUs of the process."""
+    if _limit is not None:
+        return _limit
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return num_threads_setting() or usable
 
 
 def add_pool(exports: dict[str, int]) -> None:

@@ -28,18 +28,19 @@ LAYERS = {
     "compiler.rewrites": ("core", "graph", "ops"),
     "compiler.transforms": ("core", "graph", "ops", "rewrites"),
     "compiler.targets": ("core", "kernel", "runtime.cpu_features"),
-    "compiler.schedule": ("core", "kernel", "targets"),
-    "compiler.lower": ("core", "graph", "kernel", "ops", "targets", "schedule"),
-    "compiler.templates": ("core", "graph", "kernel", "ops", "targets", "schedule", "lower"),
+    "compiler.lower": ("core", "graph", "kernel", "ops", "targets"),
+    "compiler.templates": ("core", "graph", "kernel", "ops", "targets", "lower"),
     "compiler.passes": ("core", "graph", "kernel", "ops", "rewrites", "transforms", "targets", "lower", "templates"),
     "compiler.plan": ("core", "graph", "kernel", "ops", "targets", "lower"),
+    "compiler.schedule": ("core", "graph", "kernel", "ops", "targets", "templates", "passes", "plan",
+                          "runtime.artifact"),
     "compiler.codegen": ("core", "kernel", "targets", "plan", "lower.math", "runtime.artifact"),
     "compiler.manifest": ("core", "kernel", "targets", "plan", "runtime.artifact"),
     "compiler.pipeline": ("core", "graph", "targets", "transforms", "passes", "plan"),
     "compiler.observer": ("core", "graph", "plan", "runtime.artifact"),
     "compiler.check": ("core", "graph", "ops", "plan", "observer", "runtime.artifact"),
-    "compiler.driver": ("core", "graph", "kernel", "targets", "transforms", "plan", "codegen", "manifest", "pipeline",
-                        "observer", "check", "runtime.artifact"),
+    "compiler.driver": ("core", "graph", "kernel", "targets", "transforms", "plan", "schedule", "codegen", "manifest",
+                        "pipeline", "observer", "check", "runtime.artifact"),
     "runtime": (),
     "frontends": ("compiler", "runtime"),
 }
@@ -58,7 +59,7 @@ EARLY = {
 
 #: Where three or more op classes may be named: code that is about single operators.
 ABOUT_OPS = ("compiler.ops", "compiler.rewrites", "compiler.transforms", "compiler.passes", "compiler.lower",
-             "compiler.templates", "compiler.plan", "frontends")
+             "compiler.templates", "compiler.plan", "compiler.schedule", "frontends")
 
 
 @cache

@@ -41,6 +41,8 @@ class Contender(Protocol):
 class Lamina:
     """lamina through its public interface: NumPy arrays in, NumPy arrays out."""
 
+    options: dict[str, object] = {}
+
     def __init__(self, threads: int, cache: str) -> None:
         os.environ |= {"LAMINA_CACHE": "on", "LAMINA_CACHE_DIR": cache, "LAMINA_NUM_THREADS": str(threads)}
         import lamina
@@ -53,7 +55,8 @@ class Lamina:
 
     def load(self, case: Case, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
         """Compile the file."""
-        self.executable = executable = self.lamina.compile(case.model)
+        options = self.lamina.Options(**self.options)
+        self.executable = executable = self.lamina.compile(case.model, options=options)
         self.outputs, threads = [spec.name for spec in executable.outputs], self.threads
         return lambda: executable.run(inputs, threads=threads)
 
@@ -72,6 +75,12 @@ class Lamina:
         """The memory plan's arena and its lower bound."""
         memory = self.executable.memory
         return {"arena": memory.arena_bytes, "lower_bound": memory.lower_bound}
+
+
+class LaminaTuned(Lamina):
+    """lamina with schedules that were measured before, for as long as a kernel may take."""
+
+    options = {"tune": 60.0}
 
 
 class OnnxRuntime:
@@ -227,6 +236,7 @@ class InductorMax(Inductor):
 
 CONTENDERS = {
     "lamina": "harness.contenders:Lamina",
+    "lamina-tuned": "harness.contenders:LaminaTuned",
     "onnxruntime": "harness.contenders:OnnxRuntime",
     "openvino": "harness.contenders:OpenVino",
     "torch": "harness.contenders:Torch",

@@ -86,6 +86,21 @@ def rate_table(grid: Grid, contenders: list[str]) -> str:
     return format_table(["kernel", "unit", *contenders], rows)
 
 
+def heuristic_table(grid: Grid, contenders: list[str]) -> str:
+    """How far the first contender, which schedules by heuristics, is from the second, which measured: by their fastest
+    calls, since what disturbs a call only makes it slower."""
+    usual, tuned = contenders
+    rows, ratios = [], []
+    for workload, row in grid.items():
+        if not (is_valid(row.get(usual)) and is_valid(row.get(tuned))):
+            continue
+        times = [row[name].summary.minimum for name in (usual, tuned)]
+        ratios.append(times[0] / times[1])
+        rows.append([workload, *map(format_time, times), format_ratio(ratios[-1])])
+    rows.append(["geometric mean", "", "", format_ratio(geometric_mean(ratios))])
+    return format_table(["ms, fastest call", "heuristic", "tuned", "heuristic / tuned"], rows)
+
+
 def quantity_table(grid: Grid, contenders: list[str], title: str, cell: Callable[[Result], str]) -> str:
     """One quantity of every result, a row per workload."""
     rows = [[workload, *(cell(row[name]) if name in row else "-" for name in contenders)]

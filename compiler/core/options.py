@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from .errors import LaminaError
@@ -20,6 +21,9 @@ class Options:
     fuse          False keeps every operator in a kernel of its own (for looking and bisecting)
     weights       dtype in which constant float32 weights of products lie: "bfloat16", "float16", "int8" or "int4"
                   (passes/narrow_weights.py says what they lose); None keeps theirs. Arithmetic stays float32
+    tune          seconds in which schedules of kernels are measured on this machine; what is clearly faster than the
+                  heuristic's is taken. The cache keeps what was measured, which is not measured again: 0 takes what is
+                  known and measures nothing. None takes the heuristics'
     check_nans    True: a call whose outputs hold a NaN raises NanError, which names the operator that made it, the
                   user's line, and whether that is forward or backward code. Infinities alone are none, nor is a NaN
                   that no output holds, such as one that `where` does not select. Calls alone are checked, in this
@@ -34,6 +38,7 @@ class Options:
     winograd: bool = True
     fuse: bool = True
     weights: str | None = None
+    tune: float | None = None
     check_nans: bool = False
     check: str = "none"
     dump: str | None = None
@@ -43,9 +48,13 @@ class Options:
             raise LaminaError(f"Options.check is {self.check!r}", hint='it is "none" or "each"')
         if self.weights not in WEIGHTS:
             raise LaminaError(f"Options.weights is {self.weights!r}", hint=f"it is one of {', '.join(map(repr, WEIGHTS))}")
+        if self.tune is not None and not 0 <= self.tune < math.inf:
+            raise LaminaError(f"Options.tune is {self.tune}", hint="give seconds from 0 on, or None")
         if self.max_memory is not None and self.max_memory < 0:
             raise LaminaError(f"Options.max_memory is {self.max_memory}", hint="give bytes, or None for no limit")
 
     def key(self) -> str:
-        """The text that stands for these options in cache keys (`dump` changes no code and is left out)."""
-        return ";".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "dump")
+        """The text that stands for these options in cache keys: without `dump`, which changes no code, and without how
+        long `tune` is, since code is kept only once all is measured."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dump"}
+        return ";".join(f"{name}={value!r}" for name, value in (values | {"tune": self.tune is not None}).items())

@@ -1,7 +1,7 @@
 """How is an attribute written?  Numbers, strings, dtypes, types, dims, tuples and arrays, exact to the last bit.
 
     3  -0.0  1e-05  nan  true  none  "text"  f32  2*batch + 1  (1, 2)  (1,)  f32[2](1.0, 2.0)
-    f32[64, 64]@0123456789abcdef…
+    f32[64, 64]@0123456789abcdef…  schedule(rows=6, vectors=4)
 
 Arrays of more than `LARGE` elements are written as their digest and live beside the text.
 """
@@ -12,6 +12,7 @@ import json
 import math
 import re
 import struct
+from dataclasses import fields
 from typing import Callable, Mapping
 
 import numpy as np
@@ -19,13 +20,14 @@ import numpy as np
 from ..core.dims import Dim, DimExpr, Symbol, parse_dim, symbol, symbols_of
 from ..core.dtypes import ALL, DType, as_dtype
 from ..core.errors import LaminaError
+from ..core.schedule import Schedule
 from ..core.types import TensorType
 from .tokens import Tokens
 
 LARGE = 64  # elements
 DTYPES = {d.short: d for d in ALL}
 _WORDS = {"none": None, "true": True, "false": False, "inf": math.inf}
-_RESERVED = frozenset((*DTYPES, *_WORDS, "nan", "graph", "dim"))
+_RESERVED = frozenset((*DTYPES, *_WORDS, "nan", "graph", "dim", "schedule"))
 _QUIET_NAN = struct.pack("<d", math.nan)
 
 
@@ -44,6 +46,8 @@ def format_value(value, format_other: Callable[[object], str]) -> str:
         return json.dumps(value)
     if isinstance(value, (DType, TensorType)):
         return str(value)
+    if isinstance(value, Schedule):
+        return f"schedule({value})"
     if isinstance(value, DimExpr):
         return f"dim({json.dumps(str(value))})" if any(s.name in _RESERVED for s in symbols_of(value)) else str(value)
     if isinstance(value, tuple):
@@ -183,6 +187,8 @@ class LiteralParser:
             return _WORDS[word]
         if word == "nan":
             return struct.unpack("<d", self._bits(8))[0] if tokens.peek() == "(" else math.nan
+        if word == "schedule":
+            return self._schedule()
         if word == "dim":
             tokens.expect("(")
             dim = self.dim(tokens.string(), tokens.at - 1)
@@ -192,6 +198,24 @@ class LiteralParser:
             self._fail_symbol(word, tokens.at - 1)
         found = self.symbols[word]
         return symbol(found.name, found.lower, found.upper, found.multiple)
+
+    def _schedule(self) -> Schedule:
+        """`(rows=6, vectors=4)`, behind the word."""
+        tokens, first = self.tokens, self.tokens.at - 1
+        choices: dict[str, object] = {}
+
+        def choice() -> None:
+            name = tokens.name("a choice")
+            tokens.expect("=")
+            choices[name] = self.value()
+        self.sequence(choice)
+        try:
+            return Schedule(**choices)
+        except TypeError:
+            known = ", ".join(f.name for f in fields(Schedule))
+            tokens.fail(f"a schedule's choices are {known}, not {', '.join(choices)}", first)
+        except LaminaError as error:
+            tokens.fail(error.message, first)
 
     def _tuple(self):
         """`(a, b)`, `(a,)` or `()`; `(a)` is a itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..core.errors import CompilerError
+from ..core.schedule import Schedule
 from ..graph.graph import Graph
 from ..kernel.ir import Buffer, Kernel
 from ..ops.control import Fused
@@ -16,19 +17,20 @@ from .single import lower_single
 KINDS = ("loops", "reduction", "contraction", "gated", "attention", "single", "horizontal")
 
 
-def lower_group(kind: str, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+def lower_group(kind: str, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str,
+                schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of a fused group. `params` and `results` are the buffers where its operands and results lie; a kernel may ask
     for more parameters, of role "workspace", after those."""
     if kind == "loops":
-        return lower_pointwise(body, params, results, target, name)
+        return lower_pointwise(body, params, results, target, name, schedule)
     if kind == "reduction":
-        return lower_reduction(body, params, results, target, name)
+        return lower_reduction(body, params, results, target, name, schedule)
     if kind in ("contraction", "gated"):
         from ..templates.contraction import lower_contraction
-        return lower_contraction(body, params, results, target, name)
+        return lower_contraction(body, params, results, target, name, schedule)
     if kind == "attention":
         from ..templates.attention import lower_attention
-        return lower_attention(body, params, results, target, name)
+        return lower_attention(body, params, results, target, name, schedule)
     if kind == "single":
         return lower_single(body, params, results, target, name)
     if kind == "horizontal":

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from ..core.dims import Dim, DimExpr, Symbol, ceil_div, nominal, product, symbols_of
 from ..core.dtypes import DType
+from ..core.schedule import Schedule
 from ..graph.graph import Graph, Value
 from ..kernel.builder import BlockBuilder, add, as_expr, cast, mul
 from ..kernel.ir import Buffer, Expr, Kernel, Load, Var
@@ -25,7 +26,8 @@ BLOCK = 4096  # elements of a one-dimensional nest in one block
 MANY = 64  # iterations that give every thread its share; of fewer, more loops are spread together
 
 
-def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str,
+                    schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of a group without reductions. `params` and `results` are the buffers of the body's, in order."""
     symbols = group_symbols(body, *params, *results)
     block = BlockBuilder(symbols)
@@ -42,7 +44,7 @@ def lower_pointwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
             elements.computed[value] = reader(buffer, own)
         plan = plans[shape]
         with spread(block, *plan.space) as index:
-            emit_nest(elements, plan, list(zip(body.params, params, inputs)), [(v, b, outputs[b.name]) for v, b in stores], block, index)
+            emit_nest(elements, plan, list(zip(body.params, params, inputs)), [(v, b, outputs[b.name]) for v, b in stores], block, index, schedule)
     return Kernel(name, tuple(inputs) + tuple(outputs[b.name] for b in results), block.statements,
                   tuple(s.name for s in symbols.values()))
 
@@ -253,7 +255,8 @@ def _lane_axis(runs, extents, accesses, target: Target) -> int | None:
     return best
 
 
-def emit_nest(elements: Elements, plan: NestPlan, operands, stores, block: BlockBuilder, place: Sequence[Expr]) -> None:
+def emit_nest(elements: Elements, plan: NestPlan, operands, stores, block: BlockBuilder, place: Sequence[Expr],
+              schedule: Schedule = Schedule()) -> None:
     """The loops of one nest at one place of its space. `operands` and `stores` are (value, buffer, the kernel's own buffer)."""
     if plan.crossing is not None:
         _emit_crossing(elements, plan, operands, stores, block, place)
@@ -262,7 +265,7 @@ def emit_nest(elements: Elements, plan: NestPlan, operands, stores, block: Block
 
     def store_lanes(start: Expr, count: Expr) -> None:
         elements.enter()
-        interleave = 2 if plan.cost < 24 else 1
+        interleave = schedule.interleave or (2 if plan.cost < 24 else 1)
         if plan.vector is None:
             store_here()
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..core.dims import bounds, nominal, product
+from ..core.schedule import Schedule
 from ..graph.graph import Graph, Value
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Var
@@ -29,9 +30,10 @@ MANY_ROWS = 2048  # so many rows are added up in parts: sums stay accurate, and 
 COLUMN_VECTORS = 4  # vectors of columns that are reduced together: whole cache lines, several adds in flight
 
 
-def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str,
+                    schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of a group whose reductions share one domain."""
-    nest = ReductionNest(body, params, results, target)
+    nest = ReductionNest(body, params, results, target, schedule=schedule)
     nest.merge_reduced_axes()
     nest.emit()
     own = [nest.own.get(b, b) for b in (*params, *results)]
@@ -41,7 +43,8 @@ def lower_reduction(body: Graph, params: list[Buffer], results: list[Buffer], ta
 class ReductionNest:
     """One reduction group while its loops are being written."""
 
-    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, block: BlockBuilder | None = None):
+    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target,
+                 block: BlockBuilder | None = None, schedule: Schedule = Schedule()):
         self.body, self.params, self.results, self.target = body, params, results, target
         self.domain = find_domain(body)
         self.block = block or BlockBuilder(group_symbols(body, *params, *results))
@@ -52,6 +55,7 @@ class ReductionNest:
         widest = max((d.itemsize for d in dtypes), default=4)
         self.width = max(1, target.vector_bytes // max(4, widest))
         self.cost = 1 + sum(1 + 8 * (getattr(n.op, "kernel_op", "") in SLOW) for n in body.nodes if not n.op.is_view)
+        self.schedule = schedule
         self.own: dict[Buffer, Buffer] = {}  # those that the kernel sees as one axis
         self.stored: dict[Value, Buffer] = {}
         self.written: set[int] = set()
@@ -207,7 +211,8 @@ class ReductionNest:
                 operation = OPERATION[node.op.kind]
                 self.block.accumulate(register, (), "or" if value.dtype.is_bool and operation == "max" else
                                       "and" if value.dtype.is_bool and operation == "min" else operation, value)
-        interleave = 4 if sum(self._cost_of(n.operands[0]) for n in phase) < CHEAP else 2
+        cost = sum(self._cost_of(n.operands[0]) for n in phase)
+        interleave = self.schedule.interleave or (4 if cost < CHEAP else 2)
         self._loops(domain, reduced, position, width, interleave, visit)
         for operand in fresh:
             self._read_row(domain, operand, reduced)

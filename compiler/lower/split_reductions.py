@@ -176,7 +176,7 @@ class SplitRows(_Split):
             for node, register in zip(phase, registers):
                 self.block.accumulate(register, (), OPERATION[node.op.kind],
                                       self.elements.at(node.operands[0], tuple(position)))
-        walk(4 if self.nest.cost < 12 else 2, visit)
+        walk(self.nest.schedule.interleave or (4 if self.nest.cost < 12 else 2), visit)
         for node, register in zip(phase, registers):
             self.block.store(self.partial[node], (row, part), load(register, ()))
 

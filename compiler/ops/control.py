@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.dims import Dim, evaluate, nominal
 from ..core.dtypes import as_dtype, bool_, int32, int64
+from ..core.schedule import Schedule
 from ..core.types import TensorType
 from ..graph.builder import Builder
 from ..graph.graph import Graph, Node, Value
@@ -129,16 +130,20 @@ class Call(Closed):
 
 @dataclass(frozen=True)
 class Fused(Closed):
-    """The results of `body`, which becomes one kernel. `kind` is its sort: "loops", "contraction", "attention" ..."""
+    """The results of `body`, which becomes one kernel. `kind` is its sort: "loops", "contraction", "attention" ...;
+    `schedule` are choices for the kernel that are not left to the heuristics."""
 
     body: Graph
     kind: str
     label: str = ""
+    schedule: Schedule = Schedule()
 
     @classmethod
     def samples(cls):
         return [Sample(cls(scaled_sum((5, 7)), "loops", "scaled_sum"),
                        (draw("float32", 5, 7), draw("float32", 5, 7, seed=1))),
+                Sample(cls(scaled_sum((37,)), "loops", schedule=Schedule(interleave=4)),
+                       (draw("float32", 37), draw("float32", 37, seed=1))),
                 Sample(cls(scaled_sum(()), "loops"), (draw("float32"), draw("float32", seed=1))),
                 Sample(cls(scaled_sum((5,), "float64"), "loops"), (draw("float64", 5), draw("float64", 5, seed=1)))]
 

@@ -94,7 +94,8 @@ def _pack_groups(graph: Graph, packer: _Packer, target: Target, options: Options
             operands = list(operands)
             operands[number] = transform_windows(builder, operands[number], winograd)
             return builder.emit_all(replace(op, body=with_unpacks(op.body, {number: (winograd, operands[number].type)})), *operands)
-        layout = found and (winograd or weight_layout(main, found[0], len(find_gates(op.body, main)), target))
+        gates = len(find_gates(op.body, main))
+        layout = found and (winograd or weight_layout(main, found[0], gates, target, op.schedule))
         if not layout:
             return None
         operands, unpacks = list(operands), {}
@@ -120,7 +121,7 @@ def _constant_weights(main: Node, body: Graph, operands) -> tuple[int, tuple[int
 def _winograd(main: Node, node: Node, is_constant: bool, target: Target, options: Options,
               remarks: Remarks) -> UnpackWinograd | None:
     """How the weights are transformed where Winograd's algorithm is to be used; a remark says why, or why not."""
-    unpack, reason = choose_winograd(main, is_constant, target)
+    unpack, reason = choose_winograd(main, is_constant, target, node.op.schedule)
     if reason and not options.winograd:
         unpack, reason = None, "it is switched off (Options.winograd)"
     elif unpack and not is_constant and not weight_params(main, 1, node.op.body):

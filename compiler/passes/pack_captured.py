@@ -62,7 +62,7 @@ def _captured_weight(node: Node, captured: dict[Value, Value], target: Target) -
     for side in (1, 0):
         numbers = weight_params(main, side, body)
         if len(numbers) == 1 and node.operands[numbers[0]] in captured and main.operands[side].type.is_static:
-            layout = weight_layout(main, side, len(find_gates(body, main)), target)
+            layout = weight_layout(main, side, len(find_gates(body, main)), target, node.op.schedule)
             if layout is not None and layout.shape == node.operands[numbers[0]].shape:
                 return numbers[0], layout
     return None

@@ -7,6 +7,7 @@ from string import ascii_letters
 from typing import Mapping
 
 from ..core.dims import product
+from ..core.schedule import Schedule
 from ..core.types import TensorType
 from ..graph.builder import Builder
 from ..graph.graph import Graph, Node
@@ -37,7 +38,8 @@ def layout_of(layout: Unpack, shape: tuple[int, ...]) -> Unpack:
     return layout if shape == layout.shape else replace(layout, shape=shape, split=shape)
 
 
-def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack | None:
+def weight_layout(main: Node, side: int, gates: int, target: Target,
+                  schedule: Schedule = Schedule()) -> Unpack | None:
     """How the weights on this side of a contraction lie in panels; None where its columns are not theirs alone.
 
     Where columns are cut into `gates`, one step of a panel holds the same units of each of them side by side.
@@ -57,7 +59,7 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
         letters = "uvw"[:rank] + "cgo"
         split = (*shape[:-1], groups, shape[-1] // groups)
         rows = product(main.results[0].shape[:-1])
-        tile = choose_tile(rows, split[-1], dtype, target)
+        tile = choose_tile(rows, split[-1], dtype, target, schedule=schedule, sums=product(shape[:-1]))
         return Unpack(shape, split, letters, "g", letters[:rank] + "c", "o", tile.width)
     inputs, result = main.op.spec.split("->")
     mine, other = (inputs.split(",")[side], inputs.split(",")[1 - side])
@@ -76,10 +78,12 @@ def weight_layout(main: Node, side: int, gates: int, target: Target) -> Unpack |
     rows = product(d for c, d in zip(other, main.operands[1 - side].shape) if c in result and c not in mine)
     column, count = columns[-1], extent[columns[-1]]
     if not gates:
-        return Unpack(shape, shape, mine, "".join(batch), "".join(sums), column, choose_tile(rows, count, dtype, target, code_sets(weight)).width)
+        depth = product(extent[c] for c in sums)
+        width = choose_tile(rows, count, dtype, target, code_sets(weight), schedule, depth).width
+        return Unpack(shape, shape, mine, "".join(batch), "".join(sums), column, width)
     gate = next(c for c in ascii_letters if c not in mine)
     split = [d for c, d in zip(mine, shape) for d in ((gates, d // gates) if c == column else (d,))]
-    width = choose_gate_tile(rows, count // gates, gates, dtype, target).width
+    width = choose_gate_tile(rows, count // gates, gates, dtype, target, schedule).width
     return Unpack(shape, tuple(split), mine.replace(column, gate + column), "".join(batch), "".join(sums) + gate, column, width)
 
 

@@ -11,6 +11,7 @@ from typing import Callable
 
 from ..core.dims import Dim, Symbol, product, symbol
 from ..core.errors import CompilerError
+from ..core.schedule import Schedule
 from ..core.types import TensorType
 from ..graph.graph import Graph, Node, Value
 from ..kernel.ir import Buffer, Kernel, row_major
@@ -53,7 +54,7 @@ class _Planner:
         self.target = target
         self.places = _Places(self.graph)
         self.kernels: list[Kernel] = []
-        self.kernel_of: dict[str, int] = {}
+        self.kernels_of: dict[str, dict[Schedule, int]] = {}
         self.constants: list = []
         self.constant_of: dict[int, Storage] = {}
         self.labels: list[str] = []
@@ -233,15 +234,18 @@ class _Planner:
         from ..graph.text import print_graph
         layout = ";".join(f"{p.shape}{p.strides}{p.storage.kind == 'constant'}" for p in (*operands, *results))
         key = f"{op.kind}|{print_graph(body, locations=False)}|{layout}"
-        number = self.kernel_of.get(key)
+        made = self.kernels_of.setdefault(key, {})
+        number = made.get(op.schedule)
         if number is None:
             params = [place_buffer(f"in{i}", p, "constant" if p.storage.kind == "constant" else "in") for i, p in enumerate(operands)]
             outs = [place_buffer(f"out{i}", p, "out") for i, p in enumerate(results)]
             name = f"k{len(self.kernels)}_{_identifier(op.label or op.kind)}"
-            kernel = lower_group(op.kind, body, params, outs, self.target, name)
-            number = self.kernel_of[key] = len(self.kernels)
-            self.kernels.append(kernel)
-            self.labels.append(op.label or op.kind)
+            kernel = lower_group(op.kind, body, params, outs, self.target, name, op.schedule)
+            equal = (n for n in made.values() if str(replace(self.kernels[n], name=name)) == str(kernel))
+            number = made[op.schedule] = next(equal, len(self.kernels))
+            if number == len(self.kernels):
+                self.kernels.append(kernel)
+                self.labels.append(op.label or op.kind)
         kernel = self.kernels[number]
         return number, kernel.params[len(operands) + len(results):]
 

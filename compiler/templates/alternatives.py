@@ -9,7 +9,7 @@ from ..core.dims import nominal
 from ..graph.graph import Graph
 from ..kernel.ir import Buffer
 from ..targets.target import Target
-from .problem import make_problem
+from .problem import Problem, make_problem
 from .tile import most_rows
 
 FMA_LATENCY = 4  # cycles; on every core that the tables describe
@@ -29,7 +29,11 @@ class TileCost:
 def tile_costs(body: Graph, params: list[Buffer], results: list[Buffer], target: Target,
                taken: tuple[int, int]) -> list[TileCost]:
     """The tile that was `taken` (rows, columns), and then those that were not, the cheapest first."""
-    problem = make_problem(body, dict(zip(body.params, params)), results)
+    return problem_costs(make_problem(body, dict(zip(body.params, params)), results), target, taken)
+
+
+def problem_costs(problem: Problem, target: Target, taken: tuple[int, int]) -> list[TileCost]:
+    """The same for a problem."""
     dtype = problem.node.results[0].dtype.compute
     lanes = target.lanes(dtype)
     extents = tuple(map(nominal, (problem.row_count, problem.columns.extent, problem.sum_count)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..core.dims import Dim, bounds, nominal
 from ..core.errors import CompilerError
+from ..core.schedule import Schedule
 from ..graph.graph import Graph, Node
 from ..kernel.builder import BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub
 from ..kernel.ir import Buffer, Kernel, Load
@@ -25,13 +26,14 @@ from .turned import clipped, turn_panel, turned_tile
 FEW_QUERIES = 3  # up to here a score is a dot product along the key's row; above, keys are packed into panels first
 
 
-def lower_attention(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+def lower_attention(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str,
+                    schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of an attention group."""
-    return _Attention(body, params, results, target).kernel(name)
+    return _Attention(body, params, results, target, schedule).kernel(name)
 
 
 class _Attention:
-    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target):
+    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, schedule: Schedule):
         self.body, self.target, self.result = body, target, results[0]
         self.buffers = dict(zip(body.params, params))
         self.first, self.second = (n for n in body.nodes if isinstance(n.op, Contract))
@@ -54,7 +56,7 @@ class _Attention:
         self.symbols = group_symbols(body, *params, *results)
         self.block = BlockBuilder(self.symbols)
         self.score_shape = scores.shape
-        self.tile = choose_tile(self.queries, self.keys, self.dtype, target)
+        self.tile = choose_tile(self.queries, self.keys, self.dtype, target, schedule=schedule)
         self.is_dot = isinstance(self.queries, int) and self.queries <= FEW_QUERIES
         self.panels = (self.keys + (self.tile.width - 1)) // self.tile.width
 

@@ -11,6 +11,7 @@ from typing import Iterator
 
 from ..core.dims import Dim, nominal, product
 from ..core.errors import CompilerError
+from ..core.schedule import Schedule
 from ..graph.graph import Graph
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, cast, compare, constant, floordiv, load, minimum, mod, mul, sub)
 from ..kernel.ir import Buffer, Kernel, Load
@@ -26,7 +27,8 @@ from .codes import accumulate_codes
 from .microkernel import accumulate_tile
 from .narrow import is_narrow, lower_narrow
 from .problem import Axis, decode, find_main, make_problem, spread
-from .tile import REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, Tile, choose_gate_tile, choose_tile, epilogue_cost, most_rows, tile_rows
+from .tile import (REGISTER_EPILOGUE, UNIT_FLOPS, UNITS, choose_gate_tile, choose_tile, epilogue_cost, packed_tile,
+                   tile_rows)
 from .turned import clipped, turn_panel, turned_tile
 from .winograd import is_winograd, lower_winograd
 
@@ -36,25 +38,27 @@ LONG_ROW = 1 << 10  # bytes: of shorter rows of a result, several lie in a page 
 PACK_BYTES = 1 << 18  # a row-major operand larger than this is packed first, where enough rows use it
 
 
-def lower_contraction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+def lower_contraction(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str,
+                      schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of a contraction group."""
     main = find_main(body)
     if isinstance(main.op, Conv) and any(d != 0 for sides in main.op.padding for d in sides):
         raise CompilerError("a convolution comes to its template with padding of its own: no pass has separated it", location=main.location)
     if is_depthwise(main):
-        return lower_depthwise(body, params, results, target, name)
+        return lower_depthwise(body, params, results, target, name, schedule)
     if is_winograd(main):
-        return lower_winograd(body, params, results, target, name)
+        return lower_winograd(body, params, results, target, name, schedule)
     if is_narrow(main):
-        return lower_narrow(body, params, results, target, name)
-    return _Contraction(body, params, results, target).kernel(name)
+        return lower_narrow(body, params, results, target, name, schedule)
+    return _Contraction(body, params, results, target, schedule).kernel(name)
 
 
 class _Contraction:
     """One product while its kernel is being written."""
 
-    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target):
+    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, schedule: Schedule):
         self.body, self.params, self.results, self.target = body, params, results, target
+        self.schedule = schedule
         by_value = dict(zip(body.params, params))
         self.problem = make_problem(body, by_value, results)
         self.dtype = self.problem.node.results[0].dtype.compute
@@ -71,15 +75,12 @@ class _Contraction:
         self.gates = find_gates(body, p.node)
         self.parts = [g.results[0] for g in self.gates] or [p.node.results[0]]  # what a tile holds, side by side
         sets = 2 if p.codes and p.codes.group != p.sum_count else 1
-        self.tile = choose_tile(p.row_count, p.columns.extent, self.dtype, target, sets)
         if self.gates:
-            self.tile = choose_gate_tile(p.row_count, p.columns.extent, p.gates, self.dtype, target)
+            self.tile = choose_gate_tile(p.row_count, p.columns.extent, p.gates, self.dtype, target, schedule)
         elif p.packed:
-            lanes = target.lanes(self.dtype)
-            vectors = p.packed // lanes
-            most = most_rows(vectors, target.vector_registers, sets)
-            count = p.row_count
-            self.tile = Tile(min(most, count) if isinstance(count, int) else most, vectors, lanes)
+            self.tile = packed_tile(p.row_count, p.packed, self.dtype, target, sets, schedule)
+        else:
+            self.tile = choose_tile(p.row_count, p.columns.extent, self.dtype, target, sets, schedule)
         self.rows = tile_rows(p, self.tile)
         self.epilogue_cost = epilogue_cost(body)
 
@@ -140,7 +141,8 @@ class _Contraction:
             return
         bytes_of_b = nominal(p.sum_count) * nominal(p.columns.extent) * self.dtype.itemsize
         many_rows = nominal(p.row_count) > 2 * self.tile.rows
-        self.is_direct = p.columns.b == 1 and not (bytes_of_b > PACK_BYTES and many_rows) and isinstance(p.columns.extent, int)
+        packs = self.schedule.packs if self.schedule.packs is not None else bytes_of_b > PACK_BYTES and many_rows
+        self.is_direct = p.columns.b == 1 and not packs and isinstance(p.columns.extent, int)
         if self.is_direct:
             return
         width, columns = self.tile.width, p.columns.extent
@@ -198,13 +200,13 @@ class _Contraction:
         tiles = rows.tiles * rows.line_count
         batch = p.batch_count
         flops = 2 * nominal(p.row_count) * nominal(p.columns.extent) * p.gates * nominal(p.sum_count)
-        wanted = max(1, min(UNITS, flops * nominal(batch) // UNIT_FLOPS))
+        wanted = self.schedule.units or max(1, min(UNITS, flops * nominal(batch) // UNIT_FLOPS))
         rows_first = self._panels_stay()
         together = 1 if rows_first else nominal(panels)
         block_tiles = self._block_tiles(nominal(tiles), -(-wanted // max(1, together * nominal(batch))))
         row_blocks = (tiles + (block_tiles - 1)) // block_tiles
         groups = max(1, min(nominal(panels), -(-wanted // max(1, nominal(row_blocks) * nominal(batch)))))
-        group_panels = -(-nominal(panels) // groups)
+        group_panels = nominal(panels) // groups  # rather more units than wanted: of three, one thread gets two
         groups = (panels + (group_panels - 1)) // group_panels
         units = batch * row_blocks * groups
         kind = "parallel" if wanted > 1 and units != 1 else "serial"

@@ -7,6 +7,7 @@ tested.
 from __future__ import annotations
 
 from ..core.dims import Dim, nominal, product
+from ..core.schedule import Schedule
 from ..graph.graph import Graph, Node
 from ..kernel.builder import BlockBuilder, Expr, add, as_expr, binary, cast, constant, floordiv, load, mod, mul
 from ..kernel.ir import Buffer, Kernel
@@ -27,7 +28,8 @@ def is_depthwise(node: Node) -> bool:
             and node.operands[1].shape[-2] == 1 and all(d == 1 for d in node.op.input_dilation))
 
 
-def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str,
+                    schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of a group around a depthwise convolution of any number of spatial dims, its padding made before."""
     node = find_main(body)
     op, shape = node.op, node.results[0].shape
@@ -39,7 +41,7 @@ def lower_depthwise(body: Graph, params: list[Buffer], results: list[Buffer], ta
     rank, channels = len(op.strides), shape[-1]
     kernel_shape, last = w.shape[:rank], shape[-2]
     most = 8 if target.vector_registers >= 32 else 4
-    pixels = most if not isinstance(last, int) else -(-last // -(-last // most))
+    pixels = schedule.rows or (most if not isinstance(last, int) else -(-last // -(-last // most)))
     is_far = nominal(product(x.shape)) * x.dtype.itemsize > FAR * target.l2_bytes
     new_rows: list[Dim] = [0]  # where the rows of a window begin that the line of outputs before has not read
     if rank > 1:

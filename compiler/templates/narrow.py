@@ -7,6 +7,7 @@ few neighbouring pixels by all outputs, each a vector of partial sums, which are
 from __future__ import annotations
 
 from ..core.dims import Dim, nominal, product
+from ..core.schedule import Schedule
 from ..graph.graph import Graph, Node
 from ..kernel.builder import Expr, add, as_expr, binary, cast, constant, floordiv, load, mod, mul
 from ..kernel.ir import Buffer, Kernel
@@ -49,7 +50,8 @@ def is_narrow(node: Node) -> bool:
     return isinstance(node.op, Conv) and isinstance(weights, Unpack) and weights.width == 1
 
 
-def lower_narrow(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+def lower_narrow(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str,
+                 schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of a group around such a convolution of any number of spatial dims, its padding made before."""
     node = find_main(body)
     op, shape = node.op, node.results[0].shape
@@ -62,7 +64,7 @@ def lower_narrow(body: Graph, params: list[Buffer], results: list[Buffer], targe
     lanes = target.lanes(dtype)
     rank, last, column = len(op.strides), shape[-2], product(window) * channels
     most = min(lanes, max(1, (target.vector_registers - outputs - 1) // outputs))
-    pixels = most if not isinstance(last, int) else -(-last // -(-last // most))
+    pixels = schedule.rows or (most if not isinstance(last, int) else -(-last // -(-last // most)))
 
     def one_group(line: list[Expr], start: Expr, count: int) -> None:
         """`count` pixels of a line from `start`, all outputs."""

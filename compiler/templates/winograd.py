@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from ..core.dims import nominal
+from ..core.schedule import Schedule
 from ..graph.graph import Graph, Node
 from ..kernel.builder import (BlockBuilder, Expr, add, as_expr, binary, compare, constant, floordiv, fma, load, minimum,
                               mod, mul, sub)
@@ -31,15 +32,16 @@ def is_winograd(node: Node) -> bool:
     return isinstance(node.operands[1].op, UnpackWinograd)
 
 
-def lower_winograd(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str) -> Kernel:
+def lower_winograd(body: Graph, params: list[Buffer], results: list[Buffer], target: Target, name: str,
+                   schedule: Schedule = Schedule()) -> Kernel:
     """The kernel of a group around a convolution of float32 whose weights an UnpackWinograd gives."""
-    return _Winograd(body, params, results, target).kernel(name)
+    return _Winograd(body, params, results, target, schedule).kernel(name)
 
 
 class _Winograd:
     """One such kernel while it is being written."""
 
-    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target):
+    def __init__(self, body: Graph, params: list[Buffer], results: list[Buffer], target: Target, schedule: Schedule):
         self.body, self.results = body, results
         self.node = find_main(body)
         unpack = self.node.operands[1]
@@ -58,7 +60,7 @@ class _Winograd:
         for value, buffer in buffers.items():
             self.elements.computed[value] = reader(buffer, self.own[value])
         self.channels: int = self.x.shape[-1]
-        self.tiling: Tiling = tile_winograd(self.node.results[0].shape, unpack.op, target)
+        self.tiling: Tiling = tile_winograd(self.node.results[0].shape, unpack.op, target, schedule)
         self.is_apart = epilogue_cost(body) > REGISTER_EPILOGUE
         self.element = self.tiling.tile.rows * self.channels  # from one element of a block's transforms to the next
         self.slice = self.points ** 2 * self.element

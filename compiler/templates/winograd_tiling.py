@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from ..core.dims import Dim, nominal
 from ..core.dtypes import float32
+from ..core.schedule import Schedule
 from ..ops.winograd import UnpackWinograd
 from ..targets.target import Target
-from .tile import UNITS, Tile, most_rows
+from .tile import UNITS, Tile, most_rows, packed_tile
 
 LEAST_STREAMED = 8  # blocks that are enough for threads to share; of fewer, the panels are shared too
 
@@ -30,7 +31,8 @@ class Tiling:
     is_streamed: bool
 
 
-def tile_winograd(result: tuple[Dim, ...], op: UnpackWinograd, target: Target) -> Tiling:
+def tile_winograd(result: tuple[Dim, ...], op: UnpackWinograd, target: Target,
+                  schedule: Schedule = Schedule()) -> Tiling:
     """The tiling of a convolution with this result [N, H, W, K] and its weights in panels as `op` says.
 
     Blocks are as large as the registers allow and about alike, so that little is computed for tiles that do not exist.
@@ -42,6 +44,8 @@ def tile_winograd(result: tuple[Dim, ...], op: UnpackWinograd, target: Target) -
     most = target.tile_rows if vectors >= target.tile_vectors else most_rows(vectors, target.vector_registers)
     count = max(1, nominal(tiles))
     rows = -(-count // -(-count // most))
+    if schedule.rows is not None:
+        rows = packed_tile(count, op.width, float32, target, schedule=schedule).rows
     blocks = (tiles + (rows - 1)) // rows
     is_streamed = nominal(blocks) >= LEAST_STREAMED
     per = (blocks + (UNITS - 1)) // UNITS if is_streamed else 1

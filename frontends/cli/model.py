@@ -22,8 +22,8 @@ _ROOMS = tuple(str(Path(__file__).resolve().parents[2] / room) for room in ("com
 def model_options(arguments) -> Options:
     """The compile options that were typed."""
     options = Options(target=arguments.target, max_memory=arguments.max_memory, fuse=not arguments.no_fuse,
-                      winograd=not arguments.no_winograd, weights=arguments.weights, check=arguments.check,
-                      check_nans=getattr(arguments, "check_nans", False), dump=arguments.dump)
+                      winograd=not arguments.no_winograd, weights=arguments.weights, tune=arguments.tune,
+                      check=arguments.check, check_nans=getattr(arguments, "check_nans", False), dump=arguments.dump)
     return with_options(options, getattr(arguments, "options", ()))
 
 
@@ -212,7 +212,13 @@ def compile_model(arguments, console):
     is_onnx = arguments.model.endswith(".onnx") and not arguments.spec
     source, dims = (arguments.model, dict(arguments.dim)) if is_onnx else (load_graph(arguments, console), None)
     with console.progress(f"compiling {Path(arguments.model).name}") as tell:
-        return compile_cached(source, dims=dims, options=model_options(arguments), cache=None if arguments.no_cache else "default", progress=tell)
+        artifact = compile_cached(source, dims=dims, options=model_options(arguments),
+                                  cache=None if arguments.no_cache else "default", progress=tell)
+    if "tuning" in artifact.manifest:
+        found = artifact.manifest["tuning"]
+        rest = f"; {found['left']} are left, and the next --tune goes on" if found["left"] else ""
+        console.note(f"{found['measured']} kinds of groups have schedules that were measured{rest}")
+    return artifact
 
 
 def load_manifest(arguments, console) -> dict:

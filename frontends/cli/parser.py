@@ -99,6 +99,8 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-memory", type=byte_count, metavar="BYTES", help="most bytes of the arena: 512MiB, 1.5G, 1000000")
     group.add_argument("--weights", choices=("bfloat16", "float16", "int8", "int4"), metavar="DTYPE",
                        help="store constant weights as bfloat16, float16, int8 or int4; arithmetic stays float32")
+    group.add_argument("--tune", type=seconds, metavar="SECONDS",
+                       help="measure schedules of kernels for so long, and take what is faster; 0 takes what is known")
     group.add_argument("--no-fuse", action="store_true", help="every operator in a kernel of its own")
     group.add_argument("--no-winograd", action="store_true", help="every convolution directly, rounded as plain sums are")
     group.add_argument("--no-cache", action="store_true", help="neither read nor write the compile cache")
@@ -113,6 +115,17 @@ def dim_fact(text: str) -> tuple[str, str]:
     if not name or not sign or not fact:
         raise argparse.ArgumentTypeError(f"{text!r} is no NAME=FACT such as batch=8 or batch=1..64")
     return name, fact
+
+
+def seconds(text: str) -> float:
+    """Seconds, 0 or more."""
+    try:
+        found = float(text)
+        if 0 <= found < float("inf"):
+            return found
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds such as 30")
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}

@@ -21,7 +21,7 @@ from ...compiler.templates.alternatives import tile_costs
 from .json import dim_data, type_data
 from .labels import label_values
 from .levels import Levels
-from .schedule import Schedule, read_schedule
+from .schedule import KernelSchedule, read_schedule
 
 TEMPLATES = {"loops": "loops over the elements of its results",
              "reduction": "loops over rows, reductions and what follows them in one pass",
@@ -177,7 +177,7 @@ class Explainer:
         gates = ", the gates of a recurrent cell side by side" if kind == "gated" else ""
         return f"a product: register tiles over the whole sum, its columns {packed}{gates}"
 
-    def _tiles(self, launch: Launch, schedule: Schedule) -> list[dict]:
+    def _tiles(self, launch: Launch, schedule: KernelSchedule) -> list[dict]:
         """The tile that was taken and others, with estimated cycles; nothing where the kernel has none."""
         group = launch.group
         if schedule.tile is None or group is None or group.kind != "contraction":

@@ -39,14 +39,21 @@ class Levels:
 
     @cached_property
     def _passes(self) -> tuple[dict[str, Graph], Exception | None]:
+        from ...compiler.driver import make_tuner
         from ...compiler.pipeline import run_pipeline
         found: dict[str, Graph] = {}
+        tuner = None
+        if self.options.tune is not None:
+            from ...runtime.cache import default_cache
+            from ..tuning import bench_for
+            cache = default_cache()
+            tuner = make_tuner(bench_for(self.options.target, cache), self.target, self.options, cache, self._tell)
 
         def watch(name: str, graph: Graph) -> None:
             found[name] = graph
             self._tell(name, len(found), 0)
         try:
-            run_pipeline(self.traced, self.target, self.options, self.remarks, watch)
+            run_pipeline(self.traced, self.target, self.options, self.remarks, watch, tuner=tuner)
         except LaminaError as error:
             return found, error
         return found, None
@@ -65,7 +72,9 @@ class Levels:
         """The graph after the pass called `name`."""
         from ...compiler.pipeline import STAGES as passes
         names = [stage.name for stage in passes]
-        if name not in names:
+        if name == "tune" and self.options.tune is None:
+            raise LaminaError("nothing is tuned", hint="--tune SECONDS, or Options(tune=), measures schedules")
+        if name not in [*names, "tune"]:
             raise LaminaError(f"no pass is called {name!r}", hint="there are, in this order: " + ", ".join(names))
         if name not in self.passes:
             raise self.error

@@ -11,7 +11,7 @@ from ...compiler.kernel.ir import Alloc, Buffer, Const, For, If, Kernel, Prefetc
 
 
 @dataclass
-class Schedule:
+class KernelSchedule:
     """What a kernel's statements say of its schedule.
 
     parallel    extents of the loops that are split over threads; None is one that depends on symbols
@@ -57,9 +57,9 @@ class Schedule:
         return found
 
 
-def read_schedule(kernel: Kernel) -> Schedule:
+def read_schedule(kernel: Kernel) -> KernelSchedule:
     """The schedule of `kernel`."""
-    found = Schedule(workspaces=[b for b in kernel.params if b.role == "workspace"])
+    found = KernelSchedule(workspaces=[b for b in kernel.params if b.role == "workspace"])
     for statement in _walk(kernel.body):
         if isinstance(statement, For):
             if statement.kind == "parallel":

@@ -69,3 +69,13 @@ def test_a_convolution_with_padding_is_refused():
     out = Buffer("out", float32, (1, 5, 5, 8), row_major((1, 5, 5, 8)), "out")
     with pytest.raises(CompilerError, match="no pass has separated it"):
         lower_contraction(body, params, [out], find_target("x86-64-v3"), "k")
+
+
+@pytest.mark.parametrize("depth, columns, target, tile", [
+    (16, 96, "x86-64-v4", "4, 96"), (24, 144, "x86-64-v4", "5, 80"), (32, 128, "x86-64-v4", "2, 128"),
+    (128, 512, "x86-64-v4", "6, 64"), (256, 1024, "x86-64-v4", "14, 32"), (384, 48, "x86-64-v4", "9, 48"),
+    (16, 96, "x86-64-v3", "4, 24"), (256, 96, "x86-64-v3", "4, 24"), (512, 96, "x86-64-v3", "6, 16")])
+def test_short_sums_take_wide_tiles(depth, columns, target, tile):
+    """Their panels stay in the first cache; what is stored is most of the work, and goes in longer runs."""
+    kernel = next(k for k in program_of(product(3136, depth, columns), target=target).kernels if "contract" in k.name)
+    assert f"register acc: f32[{tile}]" in str(kernel), [line for line in str(kernel).splitlines() if "acc" in line][:4]

@@ -34,3 +34,11 @@ def test_products_are_cut_where_they_are_long(rows, sums, columns):
 def test_small_products_stay_whole():
     w = rng.standard_normal((16, 16)).astype("float32")
     assert units_of(lambda x: x @ w, floats(8, 16)) == 1
+
+
+def test_threads_share_few_panels_evenly():
+    """Six panels of one row: units of two would leave one thread of two with twice the work."""
+    w = rng.standard_normal((768, 768)).astype("float32")
+    program = program_of(lm.trace(lambda x: x @ w, floats(1, 768)), target="x86-64-v4")
+    (loop,) = (s for s in program.kernels[0].body if isinstance(s, For) and s.kind == "parallel")
+    assert loop.extent.value == 6

@@ -111,7 +111,8 @@ def find_problems(graph, arguments) -> tuple[Problem, ...]:
         def buffers(values, role: str) -> list:
             return [Buffer(f"{role}{i}", v.dtype, v.shape, row_major(v.shape), role) for i, v in enumerate(values)]
         try:
-            lower_group(node.op.kind, node.op.body, buffers(node.operands, "in"), buffers(node.results, "out"), levels.target, "check")
+            lower_group(node.op.kind, node.op.body, buffers(node.operands, "in"), buffers(node.results, "out"),
+                        levels.target, "check", node.op.schedule)
         except UnsupportedError as error:
             found[Problem(node.op.label or node.op.kind, str(node.location), error.message)] = None
         except LaminaError:
