@@ -5,12 +5,20 @@ import pytest
 
 import lamina as lm
 from lamina.compiler import pipeline
+from lamina.compiler.core.remarks import Remarks
+from lamina.compiler.driver import planned
 from lamina.compiler.plan.program import walk_launches
 from lamina.compiler.plan.work import group_nodes
-from lamina.tests.plan.programs import program_of
+from lamina.compiler.targets.find import find_target
 
 optim = lm.optim
 rng = np.random.default_rng(0)
+
+
+def program_of(graph, donate=()):
+    """The program that the driver makes of `graph`."""
+    target, options = find_target("host"), lm.Options()
+    return planned(pipeline.run_pipeline(graph, target, options, Remarks()), target, options, donate)
 
 
 def drawn(*shape):
