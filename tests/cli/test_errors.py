@@ -76,9 +76,10 @@ def test_groups_without_native_code_are_listed_all_at_once(lamina, mlp, monkeypa
     from lamina.compiler.lower import group
 
     def refuse(body, *_):
-        raise lm.UnsupportedError(f"no code for {body.nodes[-1].op.name}")
-    monkeypatch.setattr(group, "lower_pointwise", refuse)
-    mlp.write_text("graph two(%x: f32[4], %y: f32[5]) {\n  %0 = exp(%x)\n  %1 = tanh(%y)\n  return %0, %1\n}\n")
+        raise lm.UnsupportedError(f"no code for {body.nodes[0].op.name}")
+    monkeypatch.setattr(group, "lower_reduction", refuse)
+    mlp.write_text('graph two(%x: f32[4], %y: f32[5]) {\n  %0 = exp(%x)\n  %1 = reduce(%0) {kind="sum", axes=(0,)}\n'
+                   '  %2 = tanh(%y)\n  %3 = reduce(%2) {kind="max", axes=(0,)}\n  return %1, %3\n}\n')
     data = lamina("check", mlp, "--json").json["error"]
     assert data["exit_code"] == 3 and {p["reason"] for p in data["problems"]} == {"no code for exp", "no code for tanh"}
 
