@@ -7,21 +7,20 @@ loading the model, compiling and the first call; importing the contender is list
 """
 
 import statistics
-import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from harness.compare import Result, Settings, choose_cores
-from harness.options import make_parser, parse_contenders, parse_threads, parse_workloads, zoo_cases
+from harness.options import make_parser
 from harness.process import ContenderSpec, WorkerError, WorkerProcess
-from harness.record import Record, ask_versions
-from harness.report import failure_lines, group, quantity_table
+from harness.quantities import run_quantities
 from harness.table import format_megabytes, format_seconds
-from harness.workloads import MODELS, Case, read_once
+from harness.workloads import Case, read_once
 
 
-def measure_starts(case: Case, contenders: list[ContenderSpec], threads: int, repeats: int,
-                   settings: Settings) -> list[Result]:
+def measure_starts(case: Case, contenders: list[ContenderSpec], threads: int, settings: Settings,
+                   repeats: int) -> list[Result]:
     """One result per contender with median cold, warm and import seconds and the artifact's bytes."""
     results = {spec.name: Result(case.name, threads, spec.name) for spec in contenders}
     seconds = {(spec.name, kind): [] for spec in contenders for kind in ("cold", "warm", "import")}
@@ -58,31 +57,12 @@ def main() -> None:
     parser = make_parser("time cold and warm starts of lamina and its peers", "models")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of a cold and a warm start (default 3)")
     arguments = parser.parse_args()
-    contenders, settings = parse_contenders(arguments), Settings(rounds=0)
-    names = [spec.name for spec in contenders]
-    cases, missing = zoo_cases(arguments, parse_workloads(arguments, list(MODELS)), Path())
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        record = Record("compile_time", ask_versions(contenders, Path(folder)), settings)
-    print(record.machine_header())
-    print(f"Medians of {arguments.repeats} fresh processes; seconds from the model file to the first result.")
-    if missing:
-        print(f"Not exported, left out: {', '.join(missing)}")
-    for threads in parse_threads(arguments)[-1:]:
-        for case in cases:
-            print(f"{case.name} ...", file=sys.stderr, flush=True)
-            record.results += measure_starts(case, contenders, threads, arguments.repeats, settings)
-            record.write(arguments.json)
-        grid = group(record.results, threads)
-        for title, cell in (
-            (f"cold s, {threads} thread(s)", lambda result: format_seconds(result.cold_seconds)),
-            (f"warm s, {threads} thread(s)", lambda result: format_seconds(result.warm_seconds)),
-            ("import s", lambda result: format_seconds(result.import_seconds)),
-            ("artifact MB", lambda result: format_megabytes(result.artifact_bytes)),
-        ):
-            print("\n" + quantity_table(grid, names, title, cell))
-    failures = failure_lines([result for result in record.results if result.error])
-    if failures:
-        print(f"\nWithout a result:\n{failures}")
+    run_quantities("compile_time", arguments, partial(measure_starts, repeats=arguments.repeats), (
+        ("cold s", lambda result: format_seconds(result.cold_seconds)),
+        ("warm s", lambda result: format_seconds(result.warm_seconds)),
+        ("import s", lambda result: format_seconds(result.import_seconds)),
+        ("artifact MB", lambda result: format_megabytes(result.artifact_bytes)),
+    ), f"Medians of {arguments.repeats} fresh processes; seconds from the model file to the first result.")
 
 
 if __name__ == "__main__":

@@ -19,16 +19,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from harness.compare import Result, Settings, choose_cores
-from harness.options import make_parser, parse_contenders, parse_threads, parse_workloads, zoo_cases
+from harness.options import make_parser
 from harness.process import ContenderSpec, WorkerError, WorkerProcess
-from harness.record import Record, ask_versions
-from harness.report import failure_lines, group, quantity_table
+from harness.quantities import run_quantities
 from harness.statistics import Sample, summarize
 from harness.table import MISSING, format_ratio, format_time
-from harness.workloads import MODELS, Case
+from harness.workloads import Case
 
 CALLS = 1000
 BUSY = "import os, sys\nos.sched_setaffinity(0, [int(sys.argv[1])])\nprint(flush=True)\nwhile True: pass"
@@ -91,30 +91,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if not hasattr(os, "sched_setaffinity"):
         sys.exit("this system can't keep a process on one core")
-    contenders, settings = parse_contenders(arguments), Settings(rounds=0)
-    names = [spec.name for spec in contenders]
-    cases, missing = zoo_cases(arguments, parse_workloads(arguments, list(MODELS)), Path())
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        record = Record("load", ask_versions(contenders, Path(folder)), settings)
-    print(record.machine_header())
-    if missing:
-        print(f"Not exported, left out: {', '.join(missing)}")
-    for threads in parse_threads(arguments)[-1:]:
-        for case in cases:
-            print(f"{case.name} ...", file=sys.stderr, flush=True)
-            record.results += measure_load(case, contenders, threads, settings, arguments.seconds, arguments.idle)
-            record.write(arguments.json)
-        grid = group(record.results, threads)
-        for title, cell in (
-            (f"quiet median ms, {threads} thread(s)", lambda result: format_time(result.seconds)),
-            ("median beside a busy process / quiet median", beside(0.5)),
-            ("99th percentile beside a busy process / quiet median", beside(0.99)),
-            ("idle, % of a core", lambda result: MISSING if result.idle_share is None else f"{result.idle_share:.1%}"),
-        ):
-            print("\n" + quantity_table(grid, names, title, cell))
-    failures = failure_lines([result for result in record.results if result.error])
-    if failures:
-        print(f"\nWithout a result:\n{failures}")
+    run_quantities("load", arguments, partial(measure_load, seconds=arguments.seconds, idle_seconds=arguments.idle), (
+        ("quiet median ms", lambda result: format_time(result.seconds)),
+        ("median beside a busy process / quiet median", beside(0.5)),
+        ("99th percentile beside a busy process / quiet median", beside(0.99)),
+        ("idle, % of a core", lambda result: MISSING if result.idle_share is None else f"{result.idle_share:.1%}"),
+    ))
 
 
 if __name__ == "__main__":

@@ -11,17 +11,15 @@ Two fresh processes per contender and model, resident bytes from the system, chi
 Weights that are mapped from a file count as resident, like private copies do.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
 from harness.compare import Result, Settings, choose_cores
-from harness.options import make_parser, parse_contenders, parse_threads, parse_workloads, zoo_cases
+from harness.options import make_parser
 from harness.process import ContenderSpec, WorkerError, WorkerProcess
-from harness.record import Record, ask_versions
-from harness.report import failure_lines, group, quantity_table
+from harness.quantities import run_quantities
 from harness.table import MISSING, format_megabytes
-from harness.workloads import MODELS, Case
+from harness.workloads import Case
 
 FURTHER_CALLS = 5
 
@@ -63,33 +61,13 @@ def planned(result: Result) -> str:
 
 def main() -> None:
     """Run from the command line."""
-    parser = make_parser("measure the memory of lamina and its peers", "models")
-    arguments = parser.parse_args()
-    contenders, settings = parse_contenders(arguments), Settings(rounds=0)
-    names = [spec.name for spec in contenders]
-    cases, missing = zoo_cases(arguments, parse_workloads(arguments, list(MODELS)), Path())
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        record = Record("memory", ask_versions(contenders, Path(folder)), settings)
-    print(record.machine_header())
-    if missing:
-        print(f"Not exported, left out: {', '.join(missing)}")
-    for threads in parse_threads(arguments)[-1:]:
-        for case in cases:
-            print(f"{case.name} ...", file=sys.stderr, flush=True)
-            record.results += measure_memory(case, contenders, threads, settings)
-            record.write(arguments.json)
-        grid = group(record.results, threads)
-        for title, cell in (
-            (f"base MB, {threads} thread(s)", lambda result: format_megabytes(result.resident_before)),
-            ("peak MB to the first result", lambda result: format_megabytes(result.peak)),
-            ("peak MB of a warm start", lambda result: format_megabytes(result.warm_peak)),
-            ("running MB over the base", above_base),
-            ("planned arena MB (lower bound)", planned),
-        ):
-            print("\n" + quantity_table(grid, names, title, cell))
-    failures = failure_lines([result for result in record.results if result.error])
-    if failures:
-        print(f"\nWithout a result:\n{failures}")
+    run_quantities("memory", make_parser("measure the memory of lamina and its peers", "models").parse_args(), measure_memory, (
+        ("base MB", lambda result: format_megabytes(result.resident_before)),
+        ("peak MB to the first result", lambda result: format_megabytes(result.peak)),
+        ("peak MB of a warm start", lambda result: format_megabytes(result.warm_peak)),
+        ("running MB over the base", above_base),
+        ("planned arena MB (lower bound)", planned),
+    ))
 
 
 if __name__ == "__main__":

@@ -234,7 +234,7 @@ class TestProcesses:
             return loaded
 
         monkeypatch.setattr(WorkerProcess, "load", watch)
-        (start,) = measure_starts(case, [spec("Caching")], threads=1, repeats=2, settings=SETTINGS)
+        (start,) = measure_starts(case, [spec("Caching")], threads=1, settings=SETTINGS, repeats=2)
         assert found == [False, True, False, True]
         assert start.error is None and start.artifact_bytes == 42
         assert start.cold_seconds >= 0.001 and start.warm_seconds >= 0.001 and start.import_seconds > 0
