@@ -1,8 +1,8 @@
 """How does object code get into this process?  Its sections are mapped, its relocations applied, its pages made executable.
 
 This is what a linker does when a program starts, for the relocations that LLVM writes into position-independent code for
-x86-64 (System V ABI, AMD64 supplement, sections 4.4 and 5.2). Loading a model with it takes no LLVM, which costs 40 MB and as
-many milliseconds. Other architectures are linked by LLVM's JIT linker.
+x86-64 (System V ABI, AMD64 supplement, sections 4.4 and 5.2). Loading a model with it takes no LLVM, which costs 40 MB and
+25 milliseconds. Other architectures are linked by LLVM's JIT linker.
 """
 
 from __future__ import annotations

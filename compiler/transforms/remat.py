@@ -2,9 +2,10 @@
 
 The graph is cut where most bytes are live. What is read behind the cut is saved or computed again, behind barriers,
 just before it is read. Which values are saved is a minimum cut of the forward pass by bytes (Zheng et al., functorch's
-min-cut partitioner, 2022): with products kept, or the heavier ones, so that what is cheap is computed twice; or of segments of the
-forward pass, of which the first ones are computed again as wholes (Chen, Xu, Zhang and Guestrin, "Training deep nets
-with sublinear memory cost", 2016). Choices come in the order of the work that they cost.
+min-cut partitioner, 2022): with products kept, or the heavier ones, so that what is cheap is computed twice; or of
+segments of the forward pass, of which the first ones are computed again as wholes (Chen, Xu, Zhang and Guestrin,
+"Training deep nets with sublinear memory cost", 2016). The choice without a product comes first, the others in the
+order of the work that they cost.
 """
 
 from __future__ import annotations
