@@ -319,6 +319,6 @@ full:
         declarations += ["declare i64 @llvm.readcyclecounter()",
                          "declare i64 @llvm.read_volatile_register.i64(metadata)",
                          '!1 = !{!"branch_weights", i32 1, i32 4095}', '!2 = !{!"cntvct_el0"}']
-        return UNOPTIMIZED + "\n".join([f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "",
-                          *arrays, "", self._measure(), "", *declarations,
-                          attributes(self.target)]) + "\n"
+        lines = [f'target triple = "{self.target.triple}"', "", *arena, "", *head, *self.lines, *tail, "", *arrays, "",
+                 self._measure(), "", *declarations, attributes(self.target)]
+        return UNOPTIMIZED + "\n".join(lines) + "\n"
